@@ -1,0 +1,29 @@
+namespace Kms.Client.Protocol;
+
+/// <summary>The limits of <c>docs/api.md</c>: the value at the limit works, one over fails.</summary>
+public static class Limits
+{
+    /// <summary>The longest plaintext, in bytes.</summary>
+    public const int PlaintextBytes = 32 * 1024;
+
+    /// <summary>The longest context, in bytes.</summary>
+    public const int ContextBytes = 1024;
+
+    /// <summary>The longest memo, in characters (Unicode scalar values).</summary>
+    public const int MemoCharacters = 100;
+
+    /// <summary>The most bytes that one <c>crypto.random</c> gives.</summary>
+    public const int RandomBytes = 1024;
+
+    /// <summary>The longest page of <c>keys.list</c>.</summary>
+    public const int KeysPage = 200;
+
+    /// <summary>The longest rotation period, in days.</summary>
+    public const int RotationPeriodDays = 730;
+
+    /// <summary>The rotation period, in days, over which a key carries a warning.</summary>
+    public const int RotationPeriodDaysWarned = 365;
+
+    /// <summary>The rotation period, in days, of a key that names none.</summary>
+    public const int DefaultRotationPeriodDays = 90;
+}
