@@ -1,0 +1,104 @@
+using System.Globalization;
+using Kms.Client.Protocol;
+using Kmsd.Hosting;
+
+namespace Kmsd.Access;
+
+/// <summary>What kind of thing a principal is. The numbers are stored.</summary>
+internal enum PrincipalKind
+{
+    None = 0,
+    User = 1,
+    Group = 2,
+    Unit = 3,
+}
+
+/// <summary>Somebody whom the kernel can vouch for: a uid, a gid or a systemd unit.</summary>
+internal readonly record struct Principal(PrincipalKind Kind, uint Number, string? UnitName)
+{
+    /// <summary>Ids that the kernel gives to whomever it can't map, or that mean "nobody"; never a principal.</summary>
+    private const uint Overflow = 65534;
+    private const uint Invalid = uint.MaxValue;
+
+    /// <summary>systemd's dynamic users: lent to one service after another (systemd.exec(5), DynamicUser=).</summary>
+    private const uint FirstDynamicUser = 61184;
+    private const uint LastDynamicUser = 65519;
+
+    public static Principal User(uint uid) => new(PrincipalKind.User, uid, null);
+
+    public static Principal Group(uint gid) => new(PrincipalKind.Group, gid, null);
+
+    /// <summary>Reads a principal and resolves a name to its number.</summary>
+    /// <exception cref="KmsException"><c>invalidParams</c> or <c>unsupported</c>, with what is wrong.</exception>
+    public static Principal Parse(string text)
+    {
+        int colon = text.IndexOf(':', StringComparison.Ordinal);
+        string kind = colon < 0 ? "" : text[..colon];
+        string name = colon < 0 ? "" : text[(colon + 1)..];
+        Principal principal = kind switch
+        {
+            "uid" => User(ParseId(name)),
+            "gid" => Group(ParseId(name)),
+            "user" => User(Accounts.FindUser(name) ?? throw Refused("There is no user of that name.")),
+            "group" => Group(Accounts.FindGroup(name) ?? throw Refused("There is no group of that name.")),
+            "unit" => throw new KmsException(
+                KmsErrorCode.Unsupported, "This version can't vouch for systemd units yet; grant to a uid or a gid."),
+            _ => throw Refused("A principal is uid:1000, gid:34, user:alice or group:backup."),
+        };
+
+        if (!principal.CanBeGranted)
+        {
+            throw Refused("This id is never granted: it is unmapped, or one of systemd's dynamic users (those are named by unit).");
+        }
+
+        return principal;
+    }
+
+    /// <summary>Reads what <see cref="ToString"/> wrote.</summary>
+    /// <exception cref="FormatException">It is something else.</exception>
+    public static Principal FromStored(string text)
+    {
+        int colon = text.IndexOf(':', StringComparison.Ordinal);
+        string name = text[(colon + 1)..];
+        bool isId = uint.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out uint id);
+        return (colon < 0 ? "" : text[..colon], isId) switch
+        {
+            ("uid", true) => User(id),
+            ("gid", true) => Group(id),
+            ("unit", false) => new Principal(PrincipalKind.Unit, 0, name),
+            _ => throw new FormatException("This is no stored principal."),
+        };
+    }
+
+    /// <summary>False for ids that don't name one somebody for good. They are never granted and never matched.</summary>
+    public bool CanBeGranted => Kind switch
+    {
+        PrincipalKind.User => Number is not (Overflow or Invalid) && Number is not (>= FirstDynamicUser and <= LastDynamicUser),
+        PrincipalKind.Group => Number is not (Overflow or Invalid),
+        PrincipalKind.Unit => UnitName is not null,
+        _ => false,
+    };
+
+    /// <summary>The name that the id has now, if it has one.</summary>
+    public string? Display => Kind switch
+    {
+        PrincipalKind.User => Accounts.NameOfUser(Number),
+        PrincipalKind.Group => Accounts.NameOfGroup(Number),
+        _ => null,
+    };
+
+    public override string ToString() => Kind switch
+    {
+        PrincipalKind.User => string.Create(CultureInfo.InvariantCulture, $"uid:{Number}"),
+        PrincipalKind.Group => string.Create(CultureInfo.InvariantCulture, $"gid:{Number}"),
+        PrincipalKind.Unit => $"unit:{UnitName}",
+        _ => "(nobody)",
+    };
+
+    private static uint ParseId(string text) =>
+        uint.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out uint id)
+            ? id
+            : throw Refused("An id is a decimal number.");
+
+    private static KmsException Refused(string message) => new(KmsErrorCode.InvalidParams, message);
+}

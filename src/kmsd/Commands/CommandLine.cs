@@ -1,0 +1,81 @@
+using Kmsd.Hosting;
+
+namespace Kmsd.Commands;
+
+/// <summary>What the command line asks for.</summary>
+internal sealed record CommandLine
+{
+    public const string Help = """
+        kmsd - key management daemon
+
+        Usage:
+          kmsd [--config FILE]               serve
+          kmsd init --root token [--config FILE]
+                                             make the root key in the token, and an empty database
+          kmsd --help | --version
+
+        Options:
+          --config FILE   read FILE alone; without it /etc/kmsd/kmsd.conf and /etc/kmsd/kmsd.conf.d/*.conf
+          --root token    the root key is generated in the token and never leaves it; backing it up is the token's affair
+          -h, --help      this text
+          --version       the version
+
+        Exit codes: 0 success, 64 usage, 65 data doesn't verify, 70 internal, 73 socket or state folder in use, not
+        writable or already initialised, 75 token absent, 77 PIN refused, 78 configuration, PIN file, module, ambiguous
+        token, root key, database, integrity.
+
+        See kmsd(8) and docs/operations.md.
+        """;
+
+    public enum Verb
+    {
+        None = 0,
+        Serve = 1,
+        Init = 2,
+        Help = 3,
+        Version = 4,
+    }
+
+    public Verb Command { get; private init; }
+
+    public string? ConfigurationFile { get; private init; }
+
+    public string? RootOrigin { get; private init; }
+
+    /// <exception cref="StartupException">64</exception>
+    public static CommandLine Parse(ReadOnlySpan<string> arguments)
+    {
+        CommandLine parsed = new() { Command = Verb.Serve };
+        bool isFirst = true;
+        for (int i = 0; i < arguments.Length; i++)
+        {
+            switch (arguments[i])
+            {
+                case "-h" or "--help":
+                    return new CommandLine { Command = Verb.Help };
+                case "--version":
+                    return new CommandLine { Command = Verb.Version };
+                case "init" when isFirst:
+                    parsed = parsed with { Command = Verb.Init };
+                    break;
+                case "--config" when parsed.ConfigurationFile is null:
+                    parsed = parsed with { ConfigurationFile = Path.GetFullPath(Value(arguments, ref i)) };
+                    break;
+                case "--root" when parsed.Command == Verb.Init && parsed.RootOrigin is null:
+                    parsed = parsed with { RootOrigin = Value(arguments, ref i) };
+                    break;
+                default:
+                    throw Usage($"'{arguments[i]}' isn't understood here.");
+            }
+
+            isFirst = false;
+        }
+
+        return parsed;
+    }
+
+    public static StartupException Usage(string message) => new(ExitCode.Usage, message + " See kmsd --help.");
+
+    private static string Value(ReadOnlySpan<string> arguments, ref int i) =>
+        ++i < arguments.Length ? arguments[i] : throw Usage($"{arguments[i - 1]} needs a value.");
+}

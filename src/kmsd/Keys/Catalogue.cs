@@ -1,0 +1,53 @@
+using System.Collections.Immutable;
+using Kms.Client.Protocol;
+
+namespace Kmsd.Keys;
+
+/// <summary>Every store, key, version and grant: an immutable snapshot, swapped whole after a change commits.</summary>
+internal sealed record Catalogue
+{
+    public static readonly Catalogue Empty = new();
+
+    public ImmutableDictionary<KeyTag, Key> Keys { get; private init; } = ImmutableDictionary<KeyTag, Key>.Empty;
+
+    public ImmutableDictionary<StoreId, KeyStore> Stores { get; private init; } = ImmutableDictionary<StoreId, KeyStore>.Empty;
+
+    /// <summary>The stores' names; compared without regard to case.</summary>
+    public ImmutableSortedDictionary<string, StoreId> StoreNames { get; private init; } =
+        ImmutableSortedDictionary.Create<string, StoreId>(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>True if a row anywhere didn't match its code when it was loaded.</summary>
+    public bool HasQuarantine { get; init; }
+
+    public KeyStore? FindStore(string name) => StoreNames.TryGetValue(name, out StoreId id) ? Stores[id] : null;
+
+    public Key? Find(KeyReference reference)
+    {
+        if (reference.Tag is KeyTag tag)
+        {
+            return Keys.GetValueOrDefault(tag);
+        }
+
+        return FindStore(reference.Store) is KeyStore store && store.Names.TryGetValue(reference.Name, out KeyTag named)
+            ? Keys.GetValueOrDefault(named)
+            : null;
+    }
+
+    /// <summary>The keys of a store in the order of their names.</summary>
+    public IEnumerable<Key> KeysOf(KeyStore store) => store.Names.Values.Select(tag => Keys[tag]);
+
+    /// <summary>With the store in place of the one with its id, if there was one.</summary>
+    public Catalogue With(KeyStore store) => this with
+    {
+        Stores = Stores.SetItem(store.Id, store),
+        StoreNames = StoreNames.SetItem(store.Name, store.Id),
+    };
+
+    /// <summary>With the key in place of the one with its tag, if there was one. The key's name must not have changed.</summary>
+    public Catalogue With(Key key)
+    {
+        Catalogue changed = this with { Keys = Keys.SetItem(key.Tag, key) };
+        KeyStore store = Stores[key.StoreId];
+        return store.Names.ContainsKey(key.Name) ? changed : changed.With(store with { Names = store.Names.Add(key.Name, key.Tag) });
+    }
+}

@@ -1,0 +1,286 @@
+using System.Collections.Immutable;
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.Storage;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
+
+namespace Kmsd.Keys;
+
+/// <summary>
+/// Reads the catalogue once, at start, and checks every row against its code. A row that doesn't match puts its key, or its
+/// store, in quarantine: it isn't served, and everything else is.
+/// </summary>
+internal sealed class CatalogueLoader(Database database, RowAuthenticator authenticator, ILogger log)
+{
+    private readonly Dictionary<StoreId, KeyStore> _stores = [];
+    private readonly Dictionary<KeyTag, List<KeyVersion>> _versions = [];
+    private readonly Dictionary<(KeyTag, long), SealedMaterial> _material = [];
+    private readonly Dictionary<KeyTag, List<Grant>> _grants = [];
+    private readonly HashSet<KeyTag> _badKeys = [];
+    private readonly HashSet<StoreId> _badStores = [];
+    private bool _isOrphaned;
+
+    public Catalogue Load()
+    {
+        ReadStores();
+        ReadMembers();
+        ReadMaterial();
+        ReadVersions();
+        ReadGrants();
+        Catalogue catalogue = Catalogue.Empty;
+        foreach (KeyStore store in _stores.Values)
+        {
+            catalogue = catalogue.With(store with { IsQuarantined = _badStores.Contains(store.Id) });
+        }
+
+        List<Key> keys = ReadKeys();
+        foreach (Key key in keys.Where(key => _stores.ContainsKey(key.StoreId)))
+        {
+            catalogue = catalogue.With(key with { IsQuarantined = _badKeys.Contains(key.Tag) });
+        }
+
+        foreach (KeyTag tag in _badKeys)
+        {
+            KeysLog.KeyQuarantined(log, tag);
+        }
+
+        foreach (StoreId id in _badStores)
+        {
+            KeysLog.StoreQuarantined(log, id);
+        }
+
+        return catalogue with { HasQuarantine = _isOrphaned || _badKeys.Count > 0 || _badStores.Count > 0 };
+    }
+
+    private void ReadStores() => database.Prepare(
+        "SELECT store_id, name, created_at, mac_generation, encoding_version, row_code FROM stores").Query(reader =>
+        {
+            if (!Try(reader, row => new KeyStore(StoreId.FromBytes(row.GetBlob(0)), row.GetString(1), row.GetTime(2)), out KeyStore? store))
+            {
+                _isOrphaned = true;
+                return;
+            }
+
+            _stores.Add(store.Id, store);
+            if (!authenticator.Verify(KeyRows.Store(authenticator, store), reader.GetCode(3)))
+            {
+                _ = _badStores.Add(store.Id);
+            }
+        });
+
+    private void ReadMembers() => database.Prepare(
+        "SELECT store_id, principal, role, since, mac_generation, encoding_version, row_code FROM members").Query(reader =>
+        {
+            if (reader.GetBlob(0) is not { Length: 16 } id || !_stores.TryGetValue(StoreId.FromBytes(id), out KeyStore? store))
+            {
+                Orphan("members");
+            }
+            else if (Try(reader, ReadMember, out Member? member)
+                && authenticator.Verify(KeyRows.Member(authenticator, store.Id, member), reader.GetCode(4)))
+            {
+                _stores[store.Id] = store with { Members = store.Members.Add(member) };
+            }
+            else
+            {
+                _ = _badStores.Add(store.Id);
+            }
+        });
+
+    private void ReadMaterial() => database.Prepare("""
+        SELECT tag, version, generation, mechanism, token_family, blob, mac_generation, encoding_version, row_code FROM version_material
+        """).Query(reader =>
+        {
+            if (!TryTag(reader, out KeyTag tag))
+            {
+                Orphan("version_material");
+                return;
+            }
+
+            SealedMaterial material = new(reader.GetInt64(2), reader.GetString(3), reader.GetString(4), reader.GetBlob(5));
+            if (!authenticator.Verify(KeyRows.Material(authenticator, tag, reader.GetInt64(1), material), reader.GetCode(6))
+                || !_material.TryAdd((tag, reader.GetInt64(1)), material))
+            {
+                _ = _badKeys.Add(tag);
+            }
+        });
+
+    private void ReadVersions() => database.Prepare("""
+        SELECT tag, version, state, created_at, state_changed_at, usage_count, item_count, last_used_at,
+            mac_generation, encoding_version, row_code, usage_code
+        FROM versions ORDER BY tag, version
+        """).Query(reader =>
+        {
+            if (!TryTag(reader, out KeyTag tag))
+            {
+                Orphan("versions");
+                return;
+            }
+
+            long number = reader.GetInt64(1);
+            if (!Wire.KeyStates.TryParse(reader.GetString(2), out KeyState state)
+                || !_material.TryGetValue((tag, number), out SealedMaterial? material))
+            {
+                _ = _badKeys.Add(tag);
+                return;
+            }
+
+            Usage usage = new(reader.GetInt64(5), reader.GetInt64(6), reader.GetTimeOrNull(7));
+            KeyVersion version = new()
+            {
+                Number = number,
+                State = state,
+                CreatedAt = reader.GetTime(3),
+                StateChangedAt = reader.GetTime(4),
+                Material = material,
+                Usage = new UsageCounter(usage),
+            };
+            StoredCode code = reader.GetCode(8);
+            if (!authenticator.Verify(KeyRows.Version(authenticator, tag, version), code)
+                || !authenticator.Verify(KeyRows.VersionUsage(authenticator, tag, number, usage), code with { Code = reader.GetBlob(11) }))
+            {
+                _ = _badKeys.Add(tag);
+            }
+
+            Group(_versions, tag).Add(version);
+        });
+
+    private void ReadGrants() => database.Prepare(
+        "SELECT tag, principal, role, granted_at, mac_generation, encoding_version, row_code FROM grants").Query(reader =>
+        {
+            if (!TryTag(reader, out KeyTag tag))
+            {
+                Orphan("grants");
+            }
+            else if (Try(reader, ReadGrant, out Grant? grant)
+                && authenticator.Verify(KeyRows.Grant(authenticator, tag, grant), reader.GetCode(4)))
+            {
+                Group(_grants, tag).Add(grant);
+            }
+            else
+            {
+                _ = _badKeys.Add(tag);
+            }
+        });
+
+    private List<Key> ReadKeys()
+    {
+        List<Key> keys = [];
+        database.Prepare("""
+            SELECT tag, store_id, name, type, protection, state, memo, created_at, state_changed_at, rotation_period_days,
+                pending_rotation_period_days, next_rotation_at, delete_at, current_version, usage_count, last_used_at,
+                mac_generation, encoding_version, row_code, usage_code
+            FROM keys
+            """).Query(reader =>
+            {
+                if (!TryTag(reader, out KeyTag tag) || !_versions.ContainsKey(tag))
+                {
+                    Orphan("keys");
+                }
+                else if (!Try(reader, ReadKey, out Key? key) || !_stores.ContainsKey(key.StoreId)
+                    || keys.Exists(other => other.StoreId == key.StoreId && other.Name.Equals(key.Name, StringComparison.OrdinalIgnoreCase)))
+                {
+                    _ = _badKeys.Add(tag);
+                }
+                else
+                {
+                    Check(key, reader);
+                    keys.Add(key);
+                }
+            });
+        foreach (KeyTag tag in _versions.Keys.Concat(_grants.Keys).Distinct().Where(tag => !keys.Exists(key => key.Tag == tag)))
+        {
+            _ = _badKeys.Add(tag);
+        }
+
+        return keys;
+    }
+
+    private Key ReadKey(SqliteDataReader reader)
+    {
+        KeyTag tag = KeyTag.FromBytes(reader.GetBlob(0));
+        return new Key
+        {
+            Tag = tag,
+            StoreId = StoreId.FromBytes(reader.GetBlob(1)),
+            Name = reader.GetString(2),
+            Type = Parse(Wire.KeyTypes, reader.GetString(3)),
+            Protection = Parse(Wire.Protections, reader.GetString(4)),
+            State = Parse(Wire.KeyStates, reader.GetString(5)),
+            Memo = reader.GetString(6),
+            CreatedAt = reader.GetTime(7),
+            StateChangedAt = reader.GetTime(8),
+            RotationPeriodDays = checked((int)reader.GetInt64(9)),
+            PendingRotationPeriodDays = checked((int?)reader.GetNumberOrNull(10)),
+            NextRotationAt = reader.GetTime(11),
+            DeleteAt = reader.GetTimeOrNull(12),
+            Versions = [.. _versions[tag]],
+            Grants = [.. _grants.GetValueOrDefault(tag, [])],
+            Usage = new UsageCounter(new Usage(reader.GetInt64(14), 0, reader.GetTimeOrNull(15))),
+        };
+    }
+
+    private void Check(Key key, SqliteDataReader reader)
+    {
+        StoredCode code = reader.GetCode(16);
+        bool hasEveryVersion = key.Versions.Select(version => version.Number)
+            .SequenceEqual(Enumerable.Range(1, key.Versions.Length).Select(number => (long)number));
+        if (!hasEveryVersion
+            || reader.GetInt64(13) != key.CurrentVersion.Number
+            || !authenticator.Verify(KeyRows.Key(authenticator, key), code)
+            || !authenticator.Verify(
+                KeyRows.KeyUsage(authenticator, key.Tag, key.Usage.Committed), code with { Code = reader.GetBlob(19) }))
+        {
+            _ = _badKeys.Add(key.Tag);
+        }
+    }
+
+    private static Member ReadMember(SqliteDataReader reader) => new(
+        Principal.FromStored(reader.GetString(1)), Parse(Wire.StoreRoles, reader.GetString(2)), reader.GetTime(3));
+
+    private static Grant ReadGrant(SqliteDataReader reader) => new(
+        Principal.FromStored(reader.GetString(1)), Parse(Wire.KeyRoles, reader.GetString(2)), reader.GetTime(3));
+
+    private static T Parse<T>(WireNames<T> names, string name)
+        where T : struct, Enum =>
+        names.TryParse(name, out T value) ? value : throw new FormatException($"'{name}' is unknown.");
+
+    private static List<T> Group<T>(Dictionary<KeyTag, List<T>> groups, KeyTag tag)
+    {
+        if (!groups.TryGetValue(tag, out List<T>? group))
+        {
+            groups.Add(tag, group = []);
+        }
+
+        return group;
+    }
+
+    private static bool TryTag(SqliteDataReader reader, out KeyTag tag)
+    {
+        byte[] bytes = reader.GetBlob(0);
+        tag = bytes.Length == KeyTag.LengthInBytes ? KeyTag.FromBytes(bytes) : default;
+        return bytes.Length == KeyTag.LengthInBytes;
+    }
+
+    /// <summary>Reads a row whose values may be anything: what doesn't parse was not written by kmsd.</summary>
+    private static bool Try<T>(SqliteDataReader reader, Func<SqliteDataReader, T> read, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out T? row)
+        where T : class
+    {
+        try
+        {
+            row = read(reader);
+            return true;
+        }
+        catch (Exception exception) when (exception is FormatException or ArgumentException or OverflowException)
+        {
+            row = null;
+            return false;
+        }
+    }
+
+    private void Orphan(string table)
+    {
+        _isOrphaned = true;
+        KeysLog.Orphan(log, table);
+    }
+}

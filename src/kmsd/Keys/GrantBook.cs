@@ -1,0 +1,64 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+
+namespace Kmsd.Keys;
+
+/// <summary>Adds and ends grants inside a change: whoever gets a role on a key becomes a member of its store. For the writer only.</summary>
+internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits)
+{
+    public static KmsException TooMany(KeyLimits limits) =>
+        new(KmsErrorCode.LimitExceeded, $"A key may have at most {limits.GrantsPerKey} grants.");
+
+    /// <summary>False if the grant was there.</summary>
+    /// <exception cref="KmsException"><c>limitExceeded</c></exception>
+    public bool Add(KeyTag tag, Principal principal, KeyRole role, DateTimeOffset now)
+    {
+        Key key = catalogue.Staged.Keys[tag];
+        if (key.Grants.Any(grant => grant.Principal == principal && grant.Role == role))
+        {
+            return false;
+        }
+
+        if (key.Grants.Length >= limits.GrantsPerKey)
+        {
+            throw TooMany(limits);
+        }
+
+        catalogue.Add(tag, new Grant(principal, role, now));
+        KeyStore store = catalogue.Staged.Stores[key.StoreId];
+        if (store.FindMember(principal) is null)
+        {
+            AddMember(store, new Member(principal, StoreRole.User, now));
+        }
+
+        return true;
+    }
+
+    /// <exception cref="KmsException"><c>limitExceeded</c></exception>
+    public void AddMember(KeyStore store, Member member)
+    {
+        if (store.FindMember(member.Principal) is null && store.Members.Length >= limits.MembersPerStore)
+        {
+            throw new KmsException(
+                KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' may have at most {limits.MembersPerStore} members.");
+        }
+
+        catalogue.Put(store.Id, member);
+    }
+
+    /// <summary>Ends every grant of a principal on keys of a store; how many they were.</summary>
+    public int EndAll(StoreId store, Principal principal)
+    {
+        int ended = 0;
+        foreach (Key key in catalogue.Staged.KeysOf(catalogue.Staged.Stores[store]).ToList())
+        {
+            foreach (Grant grant in key.Grants.Where(grant => grant.Principal == principal))
+            {
+                catalogue.Remove(key.Tag, grant);
+                ended++;
+            }
+        }
+
+        return ended;
+    }
+}

@@ -1,0 +1,78 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.History;
+using Kmsd.Storage;
+
+namespace Kmsd.Keys;
+
+/// <summary>The grants on a key: <c>grants.list</c>.</summary>
+internal sealed class ListGrants(CatalogueLedger catalogue)
+{
+    public GrantsResult Run(Caller caller, KeyRequest request) =>
+        catalogue.Current.Require(caller, KeyReference.Parse(request.Key), KeyAction.Manage).DescribeGrants();
+}
+
+/// <summary>Gives a principal a role on a key: <c>grants.add</c>.</summary>
+internal sealed class AddGrant(CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, TimeProvider clock)
+{
+    public Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
+    {
+        var reference = KeyReference.Parse(request.Key);
+        _ = catalogue.Current.Require(caller, reference, KeyAction.Manage);
+        var principal = Principal.Parse(request.Principal);
+        return writer.ChangeAsync(
+            () =>
+            {
+                Key key = catalogue.Staged.Require(caller, reference, KeyAction.Manage);
+                DateTimeOffset now = clock.GetUtcNow();
+                if (grants.Add(key.Tag, principal, request.Role, now))
+                {
+                    history.Append(GrantEntries.Make("grants.add", caller, key, principal, request.Role, now));
+                }
+
+                return catalogue.Staged.Keys[key.Tag].DescribeGrants();
+            },
+            cancellationToken);
+    }
+}
+
+/// <summary>Takes a role on a key away: <c>grants.remove</c>.</summary>
+internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history, Writer writer, TimeProvider clock)
+{
+    public Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
+    {
+        var reference = KeyReference.Parse(request.Key);
+        _ = catalogue.Current.Require(caller, reference, KeyAction.Manage);
+        var principal = Principal.Parse(request.Principal);
+        return writer.ChangeAsync(
+            () =>
+            {
+                Key key = catalogue.Staged.Require(caller, reference, KeyAction.Manage);
+                Grant? held = key.Grants.FirstOrDefault(grant => grant.Principal == principal && grant.Role == request.Role);
+                if (held is not null)
+                {
+                    catalogue.Remove(key.Tag, held);
+                    history.Append(GrantEntries.Make("grants.remove", caller, key, principal, request.Role, clock.GetUtcNow()));
+                }
+
+                return catalogue.Staged.Keys[key.Tag].DescribeGrants();
+            },
+            cancellationToken);
+    }
+}
+
+/// <summary>What the history keeps of a grant or its end.</summary>
+internal static class GrantEntries
+{
+    public static HistoryEntry Make(
+        string operation, Caller caller, Key key, Principal principal, KeyRole role, DateTimeOffset now) => new()
+        {
+            At = now,
+            Scope = HistoryScope.Key,
+            Operation = operation,
+            Caller = caller,
+            StoreId = key.StoreId.ToBytes(),
+            Tag = key.Tag,
+            Detail = $"{principal} {Wire.KeyRoles[role]}",
+        };
+}

@@ -1,0 +1,89 @@
+using System.Collections.Immutable;
+using Kms.Client.Protocol;
+using Kmsd.Access;
+
+namespace Kmsd.Keys;
+
+/// <summary>A master key: what it is, its versions, and who holds which role on it. Its material is sealed.</summary>
+internal sealed record Key
+{
+    public required KeyTag Tag { get; init; }
+
+    public required StoreId StoreId { get; init; }
+
+    public required string Name { get; init; }
+
+    public required KeyType Type { get; init; }
+
+    public required KeyProtection Protection { get; init; }
+
+    public required KeyState State { get; init; }
+
+    public required string Memo { get; init; }
+
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    public required DateTimeOffset StateChangedAt { get; init; }
+
+    public required int RotationPeriodDays { get; init; }
+
+    public int? PendingRotationPeriodDays { get; init; }
+
+    public required DateTimeOffset NextRotationAt { get; init; }
+
+    public DateTimeOffset? DeleteAt { get; init; }
+
+    /// <summary>In order of their numbers, which start at 1 and have no gaps.</summary>
+    public required ImmutableArray<KeyVersion> Versions { get; init; }
+
+    public ImmutableArray<Grant> Grants { get; init; } = [];
+
+    /// <summary>Shared by all snapshots of the key.</summary>
+    public UsageCounter Usage { get; init; } = new(default);
+
+    /// <summary>A row of the key doesn't match its code: it isn't served.</summary>
+    public bool IsQuarantined { get; init; }
+
+    /// <summary>The newest version, which seals.</summary>
+    public KeyVersion CurrentVersion => Versions[^1];
+
+    /// <summary>The version, if key and version may be used.</summary>
+    /// <exception cref="KmsException"><c>invalidState</c>, with the state; <c>invalidCiphertext</c> if there is no such version.</exception>
+    public KeyVersion Usable(long number)
+    {
+        if (State != KeyState.Enabled)
+        {
+            throw new KmsException(KmsErrorCode.InvalidState, $"The key '{Name}' is {Wire.KeyStates[State]}; enable it to use it.");
+        }
+
+        KeyVersion version = FindVersion(number) ?? throw Refusals.DoesNotAuthenticate();
+        return version.State == KeyState.Enabled
+            ? version
+            : throw new KmsException(
+                KmsErrorCode.InvalidState, $"Version {number} of '{Name}' is {Wire.KeyStates[version.State]}; enable it to use it.");
+    }
+
+    public KeyVersion? FindVersion(long number) =>
+        number >= 1 && number <= Versions.Length ? Versions[(int)number - 1] : null;
+}
+
+/// <summary>One version of a key.</summary>
+internal sealed record KeyVersion
+{
+    public required long Number { get; init; }
+
+    /// <summary><see cref="KeyState.Enabled"/> or <see cref="KeyState.Disabled"/>.</summary>
+    public required KeyState State { get; init; }
+
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    public required DateTimeOffset StateChangedAt { get; init; }
+
+    public required SealedMaterial Material { get; init; }
+
+    /// <summary>Shared by all snapshots of the version.</summary>
+    public UsageCounter Usage { get; init; } = new(default);
+}
+
+/// <summary>A version's material as it is at rest: sealed under one root generation.</summary>
+internal sealed record SealedMaterial(long Generation, string Mechanism, string TokenFamily, byte[] Blob);

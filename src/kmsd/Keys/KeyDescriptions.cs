@@ -1,0 +1,58 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+
+namespace Kmsd.Keys;
+
+/// <summary>Keys and grants as they are told to a caller.</summary>
+internal static class KeyDescriptions
+{
+    public static KeyDescription Describe(this Catalogue catalogue, Key key, Caller caller)
+    {
+        Usage usage = key.Usage.Committed;
+        KeyStore store = catalogue.Stores[key.StoreId];
+        return new KeyDescription
+        {
+            Tag = key.Tag.Text,
+            Name = key.Name,
+            Store = store.Name,
+            Type = key.Type,
+            Protection = key.Protection,
+            State = key.State,
+            Memo = key.Memo,
+            CurrentVersion = key.CurrentVersion.Number,
+            CreatedAt = key.CreatedAt,
+            StateChangedAt = key.StateChangedAt,
+            RotationPeriodDays = key.RotationPeriodDays,
+            PendingRotationPeriodDays = key.PendingRotationPeriodDays,
+            NextRotationAt = key.NextRotationAt,
+            DeleteAt = key.DeleteAt,
+            UsageCount = usage.Calls,
+            LastUsedAt = usage.LastUsedAt,
+            MyRoles = [.. RolesOf(store, key, caller)],
+            Warnings = key.RotationPeriodDays > Limits.RotationPeriodDaysWarned
+                ? [$"The rotation period of {key.RotationPeriodDays} days is longer than {Limits.RotationPeriodDaysWarned}."]
+                : null,
+        };
+    }
+
+    public static GrantsResult DescribeGrants(this Key key) => new()
+    {
+        Grants =
+        [
+            .. key.Grants.Select(grant => new GrantDescription
+            {
+                Principal = grant.Principal.ToString(),
+                Display = grant.Principal.Display,
+                Role = grant.Role,
+                GrantedAt = grant.GrantedAt,
+            }),
+        ],
+    };
+
+    private static IEnumerable<string> RolesOf(KeyStore store, Key key, Caller caller)
+    {
+        IEnumerable<string> roles = key.Grants.Where(grant => caller.Is(grant.Principal))
+            .Select(grant => grant.Role).Distinct().Order().Select(role => Wire.KeyRoles[role]);
+        return store.RoleOf(caller) == StoreRole.Manager ? roles.Append("store:" + Wire.StoreRoles[StoreRole.Manager]) : roles;
+    }
+}

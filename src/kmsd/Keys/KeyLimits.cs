@@ -1,0 +1,35 @@
+using Kms.Client.Protocol;
+
+namespace Kmsd.Keys;
+
+/// <summary>Limits that the configuration sets, and checks of those that the wire contract fixes.</summary>
+internal sealed partial record KeyLimits(int KeysPerStore, int GrantsPerKey, int MembersPerStore)
+{
+    /// <summary>The most encryptions under one version; a build for tests can lower it.</summary>
+    public static long MostEncryptions
+    {
+        get
+        {
+            long limit = Aes256Gcm96.MostEncryptions;
+            LowerForTest(ref limit);
+            return limit;
+        }
+    }
+
+    /// <exception cref="KmsException"><c>tooLarge</c></exception>
+    public static void CheckContext(byte[]? context) => Check(context?.Length ?? 0, Limits.ContextBytes, "context");
+
+    /// <exception cref="KmsException"><c>tooLarge</c></exception>
+    public static void CheckPlaintext(int length) => Check(length, Limits.PlaintextBytes, "plaintext");
+
+    private static void Check(int length, int most, string what)
+    {
+        if (length > most)
+        {
+            throw new KmsException(
+                KmsErrorCode.TooLarge, $"The {what} is longer than {most} bytes. Encrypt long data with a data key (crypto.createDataKey).");
+        }
+    }
+
+    static partial void LowerForTest(ref long encryptions);
+}

@@ -1,0 +1,202 @@
+using System.Diagnostics.CodeAnalysis;
+using Kms.Client.Protocol;
+using Kms.Hsm;
+using Kmsd.RootKeys;
+
+namespace Kmsd.Keys;
+
+/// <summary>
+/// Opened material of versions, kept in locked memory up to a bound on count and idle time. It is handed out as leases: what
+/// leaves the cache is zeroed when the last lease on it ends, never under somebody's hands.
+/// </summary>
+internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capacity, TimeSpan idle) : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly Dictionary<(KeyTag Tag, long Version), LinkedListNode<Entry>> _entries = [];
+    private readonly Dictionary<(KeyTag Tag, long Version), Task<bool>> _opening = [];
+
+    // Most recently used first.
+    private readonly LinkedList<Entry> _byUse = new();
+    private bool _isDisposed;
+
+    public int Count
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _entries.Count;
+            }
+        }
+    }
+
+    /// <summary>The opened material of a version; the caller disposes the lease.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>integrityFailure</c>.</exception>
+    public async ValueTask<MaterialLease> LeaseAsync(Key key, KeyVersion version, CancellationToken cancellationToken)
+    {
+        (KeyTag Tag, long Number) name = (key.Tag, version.Number);
+        while (true)
+        {
+            if (TryLease(name) is MaterialLease lease)
+            {
+                return lease;
+            }
+
+            // One opening serves everybody who waits for it, so it isn't cancelled with the first of them. What it brings may
+            // be pushed out again before it is leased; then it is opened again.
+            _ = await Opening(key, version).WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>Forgets every version of a key; what is in use is zeroed when it is given back.</summary>
+    public void Drop(KeyTag tag) => DropWhere(entry => entry.Name.Tag == tag);
+
+    /// <summary>Forgets what wasn't used for the idle time.</summary>
+    public void DropIdle()
+    {
+        long now = clock.GetTimestamp();
+        DropWhere(entry => clock.GetElapsedTime(entry.LastUsed, now) >= idle);
+    }
+
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _isDisposed = true;
+        }
+
+        DropWhere(_ => true);
+    }
+
+    private Task<bool> Opening(Key key, KeyVersion version)
+    {
+        lock (_lock)
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (!_opening.TryGetValue((key.Tag, version.Number), out Task<bool>? opening))
+            {
+                _opening.Add((key.Tag, version.Number), opening = OpenAsync(key, version));
+            }
+
+            return opening;
+        }
+    }
+
+    private async Task<bool> OpenAsync(Key key, KeyVersion version)
+    {
+        (KeyTag Tag, long Number) name = (key.Tag, version.Number);
+        try
+        {
+            // Leaves the caller's lock first: what follows takes it again.
+            await Task.Yield();
+            MaterialBinding binding = new(key.StoreId.ToBytes(), key.Tag, version.Number, key.Type);
+            SecretBytes material = await root.OpenAsync(version.Material.Blob, binding, CancellationToken.None);
+            Keep(name, material);
+            return true;
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                _ = _opening.Remove(name);
+            }
+        }
+    }
+
+    private MaterialLease? TryLease((KeyTag Tag, long Version) name)
+    {
+        lock (_lock)
+        {
+            if (!_entries.TryGetValue(name, out LinkedListNode<Entry>? node))
+            {
+                return null;
+            }
+
+            _byUse.Remove(node);
+            _byUse.AddFirst(node);
+            node.Value.LastUsed = clock.GetTimestamp();
+            return node.Value.Lease();
+        }
+    }
+
+    private void Keep((KeyTag Tag, long Version) name, SecretBytes material)
+    {
+        Entry entry = new(name, material) { LastUsed = clock.GetTimestamp() };
+        lock (_lock)
+        {
+            if (_isDisposed)
+            {
+                entry.Release();
+                return;
+            }
+
+            _entries.Add(name, _byUse.AddFirst(entry));
+            while (_entries.Count > capacity)
+            {
+                Remove(_byUse.Last!);
+            }
+        }
+    }
+
+    private void DropWhere(Func<Entry, bool> condition)
+    {
+        lock (_lock)
+        {
+            for (LinkedListNode<Entry>? node = _byUse.First; node is not null;)
+            {
+                LinkedListNode<Entry>? next = node.Next;
+                if (condition(node.Value))
+                {
+                    Remove(node);
+                }
+
+                node = next;
+            }
+        }
+    }
+
+    private void Remove(LinkedListNode<Entry> node)
+    {
+        _byUse.Remove(node);
+        _ = _entries.Remove(node.Value.Name);
+        node.Value.Release();
+    }
+
+    /// <summary>Material with the number of those who hold it; the cache itself is one of them.</summary>
+    internal sealed class Entry((KeyTag Tag, long Version) name, SecretBytes material)
+    {
+        private int _holders = 1;
+
+        public (KeyTag Tag, long Version) Name { get; } = name;
+
+        public long LastUsed { get; set; }
+
+        public SecretBytes Material { get; } = material;
+
+        /// <summary>Under the cache's lock, while the cache still holds it: so the count is never raised from zero.</summary>
+        public MaterialLease Lease()
+        {
+            _ = Interlocked.Increment(ref _holders);
+            return new MaterialLease(this);
+        }
+
+        [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The entry took the material over.")]
+        public void Release()
+        {
+            if (Interlocked.Decrement(ref _holders) == 0)
+            {
+                Material.Dispose();
+            }
+        }
+    }
+}
+
+/// <summary>A version's opened material, for as long as the lease lasts.</summary>
+internal sealed class MaterialLease(MaterialCache.Entry entry) : IDisposable
+{
+    private MaterialCache.Entry? _entry = entry;
+
+    public SecretBytes Material => (_entry ?? throw new ObjectDisposedException(nameof(MaterialLease))).Material;
+
+    public void Dispose() => Interlocked.Exchange(ref _entry, null)?.Release();
+}

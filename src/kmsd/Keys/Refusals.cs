@@ -1,0 +1,15 @@
+using Kms.Client.Protocol;
+
+namespace Kmsd.Keys;
+
+/// <summary>Refusals that must read the same wherever they are born.</summary>
+internal static class Refusals
+{
+    public static KmsException NoSuchKey() => new(KmsErrorCode.NotFound, "There is no such key.");
+
+    public static KmsException NoSuchStore() => new(KmsErrorCode.NotFound, "There is no such key store.");
+
+    /// <summary>One answer for all causes: altered, malformed, another key, another version, another context.</summary>
+    public static KmsException DoesNotAuthenticate() => new(
+        KmsErrorCode.InvalidCiphertext, "This ciphertext doesn't authenticate: it was altered, or belongs to another key or context.");
+}

@@ -1,0 +1,27 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+
+namespace Kmsd.Keys;
+
+/// <summary>The way that everything sealed under a key takes: may he, opened version, cipher, record.</summary>
+internal sealed class Sealer(CatalogueLedger catalogue, MaterialCache cache, UseRecorder recorder)
+{
+    /// <exception cref="KmsException">Any refusal of a use.</exception>
+    public async Task<Ciphertext> SealAsync(
+        Caller caller, string operation, string keyName, SensitiveBytes plaintext, byte[]? context, CancellationToken cancellationToken)
+    {
+        KeyLimits.CheckContext(context);
+        Key key = catalogue.Current.Require(caller, KeyReference.Parse(keyName), KeyAction.Encrypt);
+        KeyVersion version = key.Usable(key.CurrentVersion.Number);
+        Ciphertext ciphertext;
+        using (MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken))
+        {
+            byte[] additionalData = Aes256Gcm96.AdditionalData(key.Tag, version.Number, context);
+            ciphertext = new Ciphertext(version.Number, Aes256Gcm96.Encrypt(lease.Material, plaintext.AsSpan(), additionalData));
+        }
+
+        KeyUse use = new(caller, operation, KeyAction.Encrypt, key.Tag, version.Number) { Context = context };
+        await recorder.RecordAsync(use, cancellationToken);
+        return ciphertext;
+    }
+}

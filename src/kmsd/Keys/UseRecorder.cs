@@ -1,0 +1,74 @@
+using System.Security.Cryptography;
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.History;
+using Kmsd.Storage;
+
+namespace Kmsd.Keys;
+
+/// <summary>What was done with a version of a key, for the record.</summary>
+internal sealed record KeyUse(Caller Caller, string Operation, KeyAction Action, KeyTag Tag, long Version)
+{
+    /// <summary>The context that was given; only its digest is kept.</summary>
+    public byte[]? Context { get; init; }
+
+    /// <summary><c>ok</c>, or the reason why it was refused after it was carried out.</summary>
+    public string Outcome { get; init; } = "ok";
+}
+
+/// <summary>
+/// Records uses: counter and history entry in one commit, before the answer leaves. The writer looks again whether key,
+/// version and right still stand, so that no use follows its revocation.
+/// </summary>
+internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history, Writer writer, TimeProvider clock)
+{
+    /// <exception cref="KmsException">It no longer stands, or could not be written: the use must not be answered.</exception>
+    public async Task RecordAsync(KeyUse use, CancellationToken cancellationToken)
+    {
+        Request request = new(this, use);
+        await writer.EnqueueAsync(request, cancellationToken);
+        await request.Completion;
+    }
+
+    private void Apply(KeyUse use)
+    {
+        Key key = catalogue.Staged.Require(use.Caller, KeyReference.Of(use.Tag), use.Action);
+        KeyVersion version = key.Usable(use.Version);
+        if (use.Action == KeyAction.Encrypt && version.Usage.Staged.Items >= KeyLimits.MostEncryptions)
+        {
+            throw new KmsException(
+                KmsErrorCode.LimitExceeded, $"Version {version.Number} of '{key.Name}' has sealed as often as its algorithm allows.");
+        }
+
+        DateTimeOffset now = clock.GetUtcNow();
+        history.Append(new HistoryEntry
+        {
+            At = now,
+            Scope = HistoryScope.Key,
+            Operation = use.Operation,
+            Caller = use.Caller,
+            StoreId = key.StoreId.ToBytes(),
+            Tag = key.Tag,
+            Version = version.Number,
+            Outcome = use.Outcome,
+            Items = 1,
+            ContextDigest = use.Context is { Length: > 0 } context ? SHA256.HashData(context) : null,
+        });
+        catalogue.CountUse(key, version, items: 1, now);
+    }
+
+    private sealed class Request(UseRecorder recorder, KeyUse use) : WriteRequest
+    {
+        private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override bool IsChange => false;
+
+        public Task Completion => _completion.Task;
+
+        public override void Apply() => recorder.Apply(use);
+
+        public override void Succeed() => _completion.SetResult();
+
+        public override void Fail(Exception exception) => _completion.SetException(exception);
+    }
+}

@@ -1,0 +1,153 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Security.Cryptography;
+using Kms.Client.Protocol;
+using Kms.Hsm;
+using Microsoft.Extensions.Logging;
+
+namespace Kmsd.RootKeys;
+
+/// <summary>
+/// The root key inside a PKCS#11 token. Calls into the module block, so each runs on a pool thread; one that doesn't come
+/// back in time costs that thread, and its caller hears <c>tokenUnavailable</c>.
+/// </summary>
+internal sealed class HsmRootKey : RootKey
+{
+    private readonly Token _token;
+    private readonly RootGeneration _generation;
+    private readonly RootGenerationDescriptor _descriptor;
+    private readonly TimeSpan _timeout;
+    private readonly ILogger _log;
+
+    // As many calls at a time as the token has sessions: a hung token holds this many threads and no more.
+    private readonly SemaphoreSlim _calls;
+    private volatile bool _isAvailable = true;
+
+    /// <summary>Takes over the token and disposes it.</summary>
+    public HsmRootKey(Token token, RootGenerationDescriptor descriptor, TokenOptions options, ILogger log)
+    {
+        _token = token;
+        _descriptor = descriptor;
+        _timeout = options.Timeout;
+        _log = log;
+        _calls = new SemaphoreSlim(options.Sessions);
+        _generation = token.OpenGeneration(descriptor);
+    }
+
+    public override long Generation => _descriptor.Number;
+
+    public override string SealMechanism => _descriptor.SealMechanism;
+
+    public override string TokenFamily => _descriptor.TokenFamily;
+
+    public override bool IsAvailable => _isAvailable;
+
+    /// <summary>A key that the token's mac key derives for one use; the caller owns it.</summary>
+    public SecretBytes DeriveKey(string label) => _generation.DeriveKey(label);
+
+    public override Task<byte[]> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
+        return CallAsync(() => _generation.Seal(material, additionalData), cancellationToken);
+    }
+
+    public override Task<SecretBytes> OpenAsync(byte[] blob, MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
+        return CallAsync(() => _generation.Open(blob, additionalData), cancellationToken);
+    }
+
+    public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken) =>
+        CallAsync(
+            () =>
+            {
+                _token.GenerateRandom(destination.Span);
+                return true;
+            },
+            cancellationToken);
+
+    [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The constructor takes the token over.")]
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _token.Dispose();
+            _calls.Dispose();
+        }
+    }
+
+    private async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken)
+    {
+        if (!await _calls.WaitAsync(_timeout, cancellationToken))
+        {
+            throw Away(new TimeoutException("Every session is busy."));
+        }
+
+        // The native call can't be cancelled: it runs to its end, whoever still waits.
+        Task<T> running = Task.Run(() => Run(call), CancellationToken.None);
+        try
+        {
+            T result = await running.WaitAsync(_timeout, cancellationToken);
+            _isAvailable = true;
+            return result;
+        }
+        catch (Exception exception) when (exception is TimeoutException or OperationCanceledException)
+        {
+            Abandon(running);
+            if (exception is TimeoutException)
+            {
+                throw Away(exception);
+            }
+
+            throw;
+        }
+        catch (Exception exception) when (exception is TokenException or SealedBlobException or ObjectDisposedException)
+        {
+            KmsException told = TokenFaults.ToKmsException(exception);
+            throw told.Code == KmsErrorCode.TokenUnavailable ? Away(exception) : told;
+        }
+    }
+
+    private T Run<T>(Func<T> call)
+    {
+        try
+        {
+            return call();
+        }
+        finally
+        {
+            _ = _calls.Release();
+        }
+    }
+
+    private KmsException Away(Exception exception)
+    {
+        if (_isAvailable)
+        {
+            RootKeysLog.TokenAway(_log, exception);
+        }
+
+        _isAvailable = false;
+        return TokenFaults.ToKmsException(exception);
+    }
+
+    /// <summary>What a call still brings after nobody waits for it is thrown away.</summary>
+    private static void Abandon<T>(Task<T> running) => _ = running.ContinueWith(
+        finished =>
+        {
+            switch (finished)
+            {
+                case { IsCompletedSuccessfully: true, Result: IDisposable secret }:
+                    secret.Dispose();
+                    break;
+                case { IsCompletedSuccessfully: true, Result: byte[] bytes }:
+                    CryptographicOperations.ZeroMemory(bytes);
+                    break;
+                default:
+                    _ = finished.Exception;
+                    break;
+            }
+        },
+        CancellationToken.None,
+        TaskContinuationOptions.ExecuteSynchronously,
+        TaskScheduler.Default);
+}

@@ -1,0 +1,145 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Security.Cryptography;
+using Kms.Client.Protocol;
+using StreamJsonRpc;
+using StreamJsonRpc.Protocol;
+
+namespace Kmsd.Rpc;
+
+/// <summary>
+/// Reads one bounded line after another and lets only sound requests through (see <see cref="Envelope"/>). What isn't one is
+/// answered here. A line over the limit is answered and ends the connection, without ever being held whole.
+/// </summary>
+internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
+{
+    private readonly int _longestLine;
+    private readonly RequestGate _gate;
+    private readonly CancellationTokenSource _firstRequest;
+
+    // How much of the buffered line was searched for its end already.
+    private long _searched;
+
+    /// <param name="input">What the client sends.</param>
+    /// <param name="output">What it is answered.</param>
+    /// <param name="formatter">How messages are read and written.</param>
+    /// <param name="longestLine">In bytes, without the line's end.</param>
+    /// <param name="gate">What is in flight on this connection.</param>
+    /// <param name="firstRequest">Cancelled when the first whole request takes too long; disarmed by it.</param>
+    public LineMessageHandler(
+        PipeReader input, PipeWriter output, IJsonRpcMessageTextFormatter formatter, int longestLine, RequestGate gate,
+        CancellationTokenSource firstRequest)
+        : base(output, input, formatter)
+    {
+        NewLine = NewLineStyle.Lf;
+        _longestLine = longestLine;
+        _gate = gate;
+        _firstRequest = firstRequest;
+    }
+
+    /// <summary>Ends reading: what is in flight is still answered.</summary>
+    public void StopReading() => Reader!.CancelPendingRead();
+
+    protected override async ValueTask<JsonRpcMessage?> ReadCoreAsync(CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            ReadResult read = await Reader!.ReadAsync(cancellationToken);
+            if (read.IsCanceled)
+            {
+                return null;
+            }
+
+            ReadOnlySequence<byte> buffer = read.Buffer;
+            if (buffer.Slice(_searched).PositionOf((byte)'\n') is not SequencePosition end)
+            {
+                if (buffer.Length > _longestLine + 1)
+                {
+                    return await RefuseLongLineAsync(buffer);
+                }
+
+                if (read.IsCompleted)
+                {
+                    return null; // Half a line at the end is no request.
+                }
+
+                _searched = buffer.Length;
+                Reader.AdvanceTo(buffer.Start, buffer.End);
+                continue;
+            }
+
+            _searched = 0;
+            ReadOnlySequence<byte> line = WithoutCarriageReturn(buffer.Slice(0, end));
+            if (line.Length > _longestLine)
+            {
+                return await RefuseLongLineAsync(buffer);
+            }
+
+            byte[] text = ArrayPool<byte>.Shared.Rent((int)line.Length);
+            try
+            {
+                line.CopyTo(text);
+                Reader.AdvanceTo(buffer.GetPosition(1, end));
+                if (await TakeAsync(text.AsMemory(0, (int)line.Length), cancellationToken) is JsonRpcMessage message)
+                {
+                    return message;
+                }
+            }
+            finally
+            {
+                CryptographicOperations.ZeroMemory(text);
+                ArrayPool<byte>.Shared.Return(text);
+            }
+        }
+    }
+
+    /// <summary>The message in a line; null if it was answered or dropped.</summary>
+    private async ValueTask<JsonRpcMessage?> TakeAsync(ReadOnlyMemory<byte> line, CancellationToken cancellationToken)
+    {
+        if (line.Span.IndexOfAnyExcept((byte)' ', (byte)'\t') < 0)
+        {
+            return null; // A blank line.
+        }
+
+        var envelope = Envelope.Read(line.Span);
+        switch (envelope.Outcome)
+        {
+            case Envelope.Verdict.Cancel:
+                return Formatter.Deserialize(new ReadOnlySequence<byte>(line));
+            case Envelope.Verdict.Run when _gate.IsInFlight(envelope.Id):
+                await RefuseAsync(default, KmsErrorCode.InvalidRequest, "A request with this id is still in flight.");
+                return null;
+            case Envelope.Verdict.Run:
+                await _gate.EnterAsync(envelope.Id, line.Length + envelope.Method!.AnswerBytes, cancellationToken);
+                _firstRequest.CancelAfter(Timeout.InfiniteTimeSpan);
+                return Formatter.Deserialize(
+                    envelope.NeedsParams ? envelope.Complete(line.Span) : new ReadOnlySequence<byte>(line));
+            case Envelope.Verdict.Refuse:
+                await RefuseAsync(envelope.Id, envelope.Code, envelope.Message!);
+                return null;
+            default:
+                return null;
+        }
+    }
+
+    private async ValueTask<JsonRpcMessage?> RefuseLongLineAsync(ReadOnlySequence<byte> buffer)
+    {
+        Reader!.AdvanceTo(buffer.End);
+        await RefuseAsync(default, KmsErrorCode.InvalidRequest, $"A request is at most {_longestLine} bytes long.");
+        return null;
+    }
+
+    private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message) => WriteAsync(
+        new JsonRpcError { RequestId = id.IsEmpty ? RequestId.Null : id, Error = RpcError.Make(code, message) }, DisposalToken);
+
+    private static ReadOnlySequence<byte> WithoutCarriageReturn(ReadOnlySequence<byte> line)
+    {
+        if (line.IsEmpty)
+        {
+            return line;
+        }
+
+        ReadOnlySequence<byte> last = line.Slice(line.Length - 1);
+        return last.FirstSpan[0] == (byte)'\r' ? line.Slice(0, line.Length - 1) : line;
+    }
+}

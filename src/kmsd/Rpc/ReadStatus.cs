@@ -1,0 +1,80 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.Keys;
+using Kmsd.RootKeys;
+using Kmsd.Storage;
+
+namespace Kmsd.Rpc;
+
+/// <summary>Whether the service is well; more of it for operators: <c>system.status</c>.</summary>
+internal sealed class ReadStatus(
+    CatalogueLedger catalogue, RootKey root, RootDescription rootDescription, Writer writer, Operators operators,
+    ConnectionCounter connections, TimeProvider clock)
+{
+    private const string Ok = "ok";
+    private const string Unavailable = "unavailable";
+
+    public StatusResult Run(Caller caller)
+    {
+        string token = root.IsAvailable ? Ok : Unavailable;
+        string database = catalogue.Current.HasQuarantine
+            ? KmsErrorCode.IntegrityFailure.ToReason()
+            : writer.IsHealthy ? Ok : Unavailable;
+        bool isOverdue = clock.GetUtcNow() > rootDescription.RotateBy;
+        StatusResult status = new()
+        {
+            Status = token == Ok && database == Ok && !isOverdue ? Ok : "degraded",
+            Version = ProductVersion.Text,
+            Token = token,
+            Database = database,
+        };
+        return operators.Contains(caller)
+            ? new StatusResult
+            {
+                Status = status.Status,
+                Version = status.Version,
+                Token = token,
+                Database = database,
+                Root = rootDescription,
+                Weaknesses = [.. Weaknesses(isOverdue)],
+                Connections = connections.Count,
+                Queue = writer.QueueLength,
+            }
+            : status;
+    }
+
+    private IEnumerable<string> Weaknesses(bool isOverdue)
+    {
+        yield return "custody: none. Nobody holds a share of the root key: if the token is lost, every key is. Back the token up.";
+        yield return "anchor: none. A database replaced as a whole by an older copy of itself isn't noticed.";
+        if (root.TokenFamily.Contains("SoftHSM", StringComparison.OrdinalIgnoreCase))
+        {
+            yield return "token: SoftHSM keeps its keys in files of this host. It is for trials.";
+        }
+
+        if (isOverdue)
+        {
+            yield return "root: the root key is past its rotation date.";
+        }
+    }
+}
+
+/// <summary>What the kernel says of the caller, and what follows from it: <c>system.whoAmI</c>.</summary>
+internal sealed class DescribeCaller(CatalogueLedger catalogue, Operators operators)
+{
+    public WhoAmIResult Run(Caller caller) => new()
+    {
+        Uid = caller.Uid,
+        Gid = caller.Gid,
+        Groups = [.. caller.Groups.Select(group => (long)group)],
+        Principals = [.. caller.Principals.Select(principal => principal.ToString())],
+        Operator = operators.Contains(caller),
+        Stores =
+        [
+            .. catalogue.Current.StoreNames.Values.Select(id => catalogue.Current.Stores[id])
+                .Select(store => (Store: store, Role: store.RoleOf(caller)))
+                .Where(membership => membership.Role != StoreRole.None)
+                .Select(membership => new StoreMembership { Name = membership.Store.Name, Role = membership.Role }),
+        ],
+    };
+}

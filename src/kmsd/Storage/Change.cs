@@ -1,0 +1,34 @@
+namespace Kmsd.Storage;
+
+/// <summary>A change: decided, written and recorded in one transaction; answered when it is on the disk.</summary>
+internal sealed class Change<T>(Func<T> apply, CancellationToken cancellationToken) : WriteRequest
+{
+    private readonly TaskCompletionSource<T> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private T? _result;
+
+    public override bool IsChange => true;
+
+    /// <summary>The outcome, once the batch was committed.</summary>
+    public Task<T> Completion => _completion.Task;
+
+    public override void Apply()
+    {
+        // Whoever gave up before this gets nothing written; from here on the change goes through.
+        cancellationToken.ThrowIfCancellationRequested();
+        _result = apply();
+    }
+
+    public override void Succeed() => _completion.SetResult(_result!);
+
+    public override void Fail(Exception exception)
+    {
+        if (exception is OperationCanceledException)
+        {
+            _completion.SetCanceled(cancellationToken);
+        }
+        else
+        {
+            _completion.SetException(exception);
+        }
+    }
+}

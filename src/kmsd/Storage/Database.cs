@@ -1,0 +1,187 @@
+using System.Globalization;
+using Kmsd.Hosting;
+using Microsoft.Data.Sqlite;
+
+namespace Kmsd.Storage;
+
+/// <summary>
+/// The connection to <c>kms.db</c>: WAL mode, secure delete, schema checked to the letter when opened. Used by one thread at
+/// a time: first by the loader, then by the writer.
+/// </summary>
+internal sealed class Database : IDisposable
+{
+    public const string FileName = "kms.db";
+
+    private readonly SqliteConnection _connection;
+    private readonly Dictionary<string, Statement> _statements = new(StringComparer.Ordinal);
+    private bool _fullySynchronous;
+
+    private Database(SqliteConnection connection) => _connection = connection;
+
+    /// <summary>Opens a database that exists and is of this version.</summary>
+    /// <exception cref="StartupException">It is missing, no database, somebody else's, newer, or its schema was changed.</exception>
+    public static Database Open(string path)
+    {
+        if (!File.Exists(path))
+        {
+            throw new StartupException(
+                ExitCode.Configuration, $"There is no database at {path}. Run 'kmsd init' once to make the root key and the database.");
+        }
+
+        Database database = new(Connect(path, SqliteOpenMode.ReadWrite));
+        try
+        {
+            database.Check(path);
+            database.Configure();
+            return database;
+        }
+        catch (SqliteException exception)
+        {
+            database.Dispose();
+            throw new StartupException(
+                ExitCode.Configuration, $"The database {path} can't be read: {exception.Message}", exception);
+        }
+        catch
+        {
+            database.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Makes an empty database; the file must not exist.</summary>
+    public static Database Create(string path)
+    {
+        Database database = new(Connect(path, SqliteOpenMode.ReadWriteCreate));
+        try
+        {
+            database.Configure();
+            database.Execute("BEGIN IMMEDIATE");
+            database.ExecuteScript(Schema.Migration1);
+            database.ExecuteScript(string.Create(
+                CultureInfo.InvariantCulture,
+                $"PRAGMA application_id = {Schema.ApplicationId}; PRAGMA user_version = {Schema.Version};"));
+            database.Execute("COMMIT");
+            return database;
+        }
+        catch
+        {
+            database.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>A statement that is prepared once and kept.</summary>
+    public Statement Prepare(string sql)
+    {
+        if (!_statements.TryGetValue(sql, out Statement? statement))
+        {
+            statement = new Statement(_connection, sql);
+            _statements.Add(sql, statement);
+        }
+
+        return statement;
+    }
+
+    public void Execute(string sql) => Prepare(sql).Execute();
+
+    /// <summary>
+    /// How the next commit reaches the disk: in full (fsync before the answer: survives a power cut) or not (survives the
+    /// death of the process). Outside a transaction only.
+    /// </summary>
+    public void SetFullySynchronous(bool full)
+    {
+        if (full != _fullySynchronous)
+        {
+            Execute(full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+            _fullySynchronous = full;
+        }
+    }
+
+    /// <summary>Brings the write-ahead log into the file and empties it.</summary>
+    public void Checkpoint() => Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+
+    public void Dispose()
+    {
+        foreach (Statement statement in _statements.Values)
+        {
+            statement.Dispose();
+        }
+
+        _statements.Clear();
+        _connection.Dispose();
+    }
+
+    private static SqliteConnection Connect(string path, SqliteOpenMode mode)
+    {
+        SqliteConnection connection = new(new SqliteConnectionStringBuilder
+        {
+            DataSource = path,
+            Mode = mode,
+            Pooling = false,
+            DefaultTimeout = 5,
+        }.ToString());
+        try
+        {
+            connection.Open();
+            return connection;
+        }
+        catch (SqliteException exception)
+        {
+            connection.Dispose();
+            throw new StartupException(
+                ExitCode.Configuration, $"The database {path} can't be opened: {exception.Message}", exception);
+        }
+    }
+
+    private void Check(string path)
+    {
+        long application = Prepare("PRAGMA application_id").QueryNumber();
+        if (application != Schema.ApplicationId)
+        {
+            throw new StartupException(ExitCode.Configuration, $"{path} is not a database of kmsd.");
+        }
+
+        long version = Prepare("PRAGMA user_version").QueryNumber();
+        if (version != Schema.Version)
+        {
+            throw new StartupException(ExitCode.Configuration, string.Create(
+                CultureInfo.InvariantCulture,
+                $"{path} has schema {version}; this kmsd knows schema {Schema.Version}. It was made by a newer version: install that one."));
+        }
+
+        using Database expected = new(Connect(":memory:", SqliteOpenMode.Memory));
+        expected.ExecuteScript(Schema.Migration1);
+        if (!expected.ReadSchema().SequenceEqual(ReadSchema()))
+        {
+            throw new StartupException(
+                ExitCode.Configuration, $"The tables of {path} were changed from outside; restore it from a backup.");
+        }
+    }
+
+    private void Configure()
+    {
+        Execute("PRAGMA journal_mode = WAL");
+        Execute("PRAGMA secure_delete = ON");
+        Execute("PRAGMA trusted_schema = OFF");
+        Execute("PRAGMA temp_store = MEMORY");
+        Execute("PRAGMA synchronous = FULL");
+        _fullySynchronous = true;
+    }
+
+    private List<string> ReadSchema()
+    {
+        List<string> rows = [];
+        Statement select = Prepare("SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master ORDER BY type, name");
+        select.Query(reader => rows.Add(reader.GetString(0)));
+        return rows;
+    }
+
+    private void ExecuteScript(string sql)
+    {
+        using SqliteCommand command = _connection.CreateCommand();
+#pragma warning disable CA2100 // The text is a constant of this program.
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        _ = command.ExecuteNonQuery();
+    }
+}

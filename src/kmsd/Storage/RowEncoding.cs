@@ -1,0 +1,89 @@
+using System.Buffers.Binary;
+using System.Text;
+
+namespace Kmsd.Storage;
+
+/// <summary>
+/// The canonical encoding of a row: every field with its kind and length, so that no two rows encode alike. A field is
+/// <c>0</c> (null), <c>1</c> ‖ i64 (a number), <c>2</c> ‖ u32 length ‖ bytes, or <c>3</c> ‖ u32 length ‖ UTF-8; big-endian.
+/// </summary>
+internal sealed class RowEncoding
+{
+    /// <summary>The version of this encoding, stored with each row.</summary>
+    public const int Version = 1;
+
+    private const byte Null = 0;
+    private const byte Number = 1;
+    private const byte Blob = 2;
+    private const byte Text = 3;
+
+    private byte[] _buffer = new byte[512];
+    private int _length;
+
+    /// <summary>Starts anew with the table's name.</summary>
+    public RowEncoding Start(string table)
+    {
+        _length = 0;
+        return Add("kmsd/row").Add(Version).Add(table);
+    }
+
+    public ReadOnlySpan<byte> Bytes => _buffer.AsSpan(0, _length);
+
+    public RowEncoding Add(long value)
+    {
+        Span<byte> field = Reserve(1 + sizeof(long));
+        field[0] = Number;
+        BinaryPrimitives.WriteInt64BigEndian(field[1..], value);
+        return this;
+    }
+
+    public RowEncoding Add(long? value) => value is long number ? Add(number) : AddNull();
+
+    public RowEncoding Add(DateTimeOffset value) => Add(value.ToUnixTimeMilliseconds());
+
+    public RowEncoding Add(DateTimeOffset? value) => value is DateTimeOffset time ? Add(time) : AddNull();
+
+    public RowEncoding Add(ReadOnlySpan<byte> value)
+    {
+        Span<byte> field = Reserve(1 + sizeof(uint) + value.Length);
+        field[0] = Blob;
+        BinaryPrimitives.WriteUInt32BigEndian(field[1..], (uint)value.Length);
+        value.CopyTo(field[(1 + sizeof(uint))..]);
+        return this;
+    }
+
+    public RowEncoding Add(byte[]? value) => value is null ? AddNull() : Add(value.AsSpan());
+
+    public RowEncoding Add(string? value)
+    {
+        if (value is null)
+        {
+            return AddNull();
+        }
+
+        int length = Encoding.UTF8.GetByteCount(value);
+        Span<byte> field = Reserve(1 + sizeof(uint) + length);
+        field[0] = Text;
+        BinaryPrimitives.WriteUInt32BigEndian(field[1..], (uint)length);
+        _ = Encoding.UTF8.GetBytes(value, field[(1 + sizeof(uint))..]);
+        return this;
+    }
+
+    private RowEncoding AddNull()
+    {
+        Reserve(1)[0] = Null;
+        return this;
+    }
+
+    private Span<byte> Reserve(int count)
+    {
+        if (_buffer.Length - _length < count)
+        {
+            Array.Resize(ref _buffer, Math.Max(_buffer.Length * 2, _length + count));
+        }
+
+        Span<byte> field = _buffer.AsSpan(_length, count);
+        _length += count;
+        return field;
+    }
+}

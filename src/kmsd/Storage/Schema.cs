@@ -1,0 +1,86 @@
+namespace Kmsd.Storage;
+
+/// <summary>
+/// Every table of <c>kms.db</c>, from the first migration on. Rowid tables, no triggers, no views. A row that decides
+/// something carries <c>row_code</c>, the generation of the key that made it and the version of its encoding.
+/// </summary>
+internal static class Schema
+{
+    /// <summary>"KMSD": whose file this is (SQLite, PRAGMA application_id).</summary>
+    public const int ApplicationId = 0x4B4D5344;
+
+    /// <summary>What this program reads and writes (PRAGMA user_version).</summary>
+    public const int Version = 1;
+
+    /// <summary>Migration 1. Times are milliseconds since 1970 in UTC; ids are blobs of 16 bytes.</summary>
+    public const string Migration1 = """
+        CREATE TABLE instance (
+            id INTEGER PRIMARY KEY CHECK (id = 1), instance_id BLOB NOT NULL, schema INTEGER NOT NULL,
+            lineage BLOB NOT NULL, epoch INTEGER NOT NULL, created_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE root_generations (
+            generation INTEGER PRIMARY KEY, origin TEXT NOT NULL, state TEXT NOT NULL,
+            wrap_key_id BLOB NOT NULL, seal_key_id BLOB NOT NULL, mac_key_id BLOB NOT NULL,
+            wrap_check BLOB NOT NULL, seal_check BLOB NOT NULL, mac_check BLOB NOT NULL,
+            wrap_mechanism TEXT NOT NULL, seal_mechanism TEXT NOT NULL, token_family TEXT NOT NULL,
+            created_at INTEGER NOT NULL, rotate_by INTEGER NOT NULL, share_set_id INTEGER, threshold INTEGER,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE stores (
+            store_id BLOB NOT NULL UNIQUE, name TEXT NOT NULL, created_at INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE UNIQUE INDEX stores_by_name ON stores (name COLLATE NOCASE);
+        CREATE TABLE members (
+            store_id BLOB NOT NULL, principal TEXT NOT NULL, role TEXT NOT NULL, since INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            UNIQUE (store_id, principal)) STRICT;
+        CREATE TABLE keys (
+            tag BLOB NOT NULL UNIQUE, store_id BLOB NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL, protection TEXT NOT NULL,
+            state TEXT NOT NULL, memo TEXT NOT NULL, created_at INTEGER NOT NULL, state_changed_at INTEGER NOT NULL,
+            rotation_period_days INTEGER NOT NULL, pending_rotation_period_days INTEGER, next_rotation_at INTEGER NOT NULL,
+            delete_at INTEGER, current_version INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            usage_count INTEGER NOT NULL, last_used_at INTEGER, usage_code BLOB NOT NULL) STRICT;
+        CREATE UNIQUE INDEX keys_by_name ON keys (store_id, name COLLATE NOCASE);
+        CREATE TABLE versions (
+            tag BLOB NOT NULL, version INTEGER NOT NULL, state TEXT NOT NULL, created_at INTEGER NOT NULL,
+            state_changed_at INTEGER NOT NULL, public_key BLOB, encryptions_reserved INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            usage_count INTEGER NOT NULL, item_count INTEGER NOT NULL, last_used_at INTEGER, usage_code BLOB NOT NULL,
+            UNIQUE (tag, version)) STRICT;
+        CREATE TABLE version_material (
+            tag BLOB NOT NULL, version INTEGER NOT NULL, generation INTEGER NOT NULL, mechanism TEXT NOT NULL,
+            token_family TEXT NOT NULL, blob BLOB NOT NULL, binding BLOB,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            UNIQUE (tag, version, generation)) STRICT;
+        CREATE TABLE grants (
+            tag BLOB NOT NULL, principal TEXT NOT NULL, role TEXT NOT NULL, granted_at INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            UNIQUE (tag, principal, role)) STRICT;
+        CREATE TABLE credentials (
+            unit TEXT NOT NULL, id TEXT NOT NULL, tag BLOB NOT NULL, version INTEGER NOT NULL, blob BLOB NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            UNIQUE (unit, id)) STRICT;
+        CREATE TABLE history (
+            sequence INTEGER PRIMARY KEY, at INTEGER, scope TEXT, store_id BLOB, tag BLOB, version INTEGER,
+            operation TEXT, principal TEXT, uid INTEGER, pid INTEGER, unit TEXT, outcome TEXT, detail TEXT, items INTEGER,
+            context_digest BLOB, salt BLOB, digest BLOB NOT NULL, link BLOB NOT NULL) STRICT;
+        CREATE INDEX history_by_key ON history (tag, sequence) WHERE tag IS NOT NULL;
+        CREATE INDEX history_by_store ON history (store_id, sequence) WHERE store_id IS NOT NULL;
+        CREATE TABLE history_heads (
+            id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, link BLOB NOT NULL, ratchet INTEGER NOT NULL,
+            epoch INTEGER NOT NULL, set_root BLOB,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE notifications (
+            sequence INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, principal TEXT NOT NULL, tag BLOB,
+            key_name TEXT, store TEXT, by TEXT, detail TEXT,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE notification_cursors (
+            reader TEXT NOT NULL UNIQUE, sequence INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE deleted_keys (
+            tag BLOB NOT NULL UNIQUE, store_id BLOB NOT NULL, store TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
+            protection TEXT NOT NULL, created_at INTEGER NOT NULL, deleted_at INTEGER NOT NULL, purge_at INTEGER NOT NULL,
+            versions INTEGER NOT NULL, usage_count INTEGER NOT NULL, last_grants TEXT NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        """;
+}

@@ -1,0 +1,219 @@
+using System.Threading.Channels;
+using Kms.Client.Protocol;
+using Kmsd.Hosting;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
+
+namespace Kmsd.Storage;
+
+/// <summary>Something that wants to be written. Applied and settled by the writer alone.</summary>
+internal abstract class WriteRequest
+{
+    /// <summary>A change reaches the disk before it is answered; a use survives the death of the process only.</summary>
+    public abstract bool IsChange { get; }
+
+    /// <summary>Set by the writer when the request alone was refused.</summary>
+    public bool IsRefused { get; set; }
+
+    /// <summary>Writes inside the batch's transaction.</summary>
+    /// <exception cref="KmsException">It is refused; the rest of the batch goes on. A use throws before it wrote anything.</exception>
+    public abstract void Apply();
+
+    /// <summary>The batch was committed.</summary>
+    public abstract void Succeed();
+
+    /// <summary>It was refused, or the batch could not be committed: nothing of it stands.</summary>
+    public abstract void Fail(Exception exception);
+}
+
+/// <summary>A part of the daemon that keeps in memory what the database holds, and moves with each batch.</summary>
+internal interface IBatchParticipant
+{
+    /// <summary>Remembers the staged state, so that one refused change can be taken back.</summary>
+    void Mark();
+
+    /// <summary>Takes the staged state back to the mark.</summary>
+    void ReturnToMark();
+
+    /// <summary>Writes what is gathered over a batch, before its commit.</summary>
+    void Flush();
+
+    /// <summary>The commit happened: what was staged is now true.</summary>
+    void Commit();
+
+    /// <summary>The commit didn't happen: what was staged is dropped.</summary>
+    void Rollback();
+}
+
+/// <summary>
+/// The one writer: a queue, one SQLite file, many requests a commit (group commit). What arrives while a commit runs forms
+/// the next batch. Nothing is answered before its batch is committed.
+/// </summary>
+internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, ILogger<Writer> log)
+{
+    private const int QueueCapacity = 8192;
+    private const int MostRequestsInBatch = 512;
+
+    private readonly Channel<WriteRequest> _queue = Channel.CreateBounded<WriteRequest>(
+        new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+
+    private volatile bool _isHealthy = true;
+
+    /// <summary>How many requests wait.</summary>
+    public int QueueLength => _queue.Reader.Count;
+
+    /// <summary>False after a commit failed, until one succeeds.</summary>
+    public bool IsHealthy => _isHealthy;
+
+    /// <summary>Puts a request in the queue; waits while the queue is full.</summary>
+    public ValueTask EnqueueAsync(WriteRequest request, CancellationToken cancellationToken) =>
+        _queue.Writer.WriteAsync(request, cancellationToken);
+
+    /// <summary>Runs a change in the writer and waits until it is on the disk.</summary>
+    /// <exception cref="KmsException">It was refused, or the storage is unavailable; then nothing was changed.</exception>
+    public async Task<T> ChangeAsync<T>(Func<T> apply, CancellationToken cancellationToken)
+    {
+        Change<T> change = new(apply, cancellationToken);
+        await EnqueueAsync(change, cancellationToken);
+        return await change.Completion;
+    }
+
+    /// <summary>Takes no more requests; <see cref="RunAsync"/> ends when the queue is empty.</summary>
+    public void Complete() => _queue.Writer.TryComplete();
+
+    public async Task RunAsync()
+    {
+        List<WriteRequest> batch = new(MostRequestsInBatch);
+        while (await _queue.Reader.WaitToReadAsync())
+        {
+            while (batch.Count < MostRequestsInBatch && _queue.Reader.TryRead(out WriteRequest? request))
+            {
+                batch.Add(request);
+            }
+
+            Write(batch);
+            batch.Clear();
+        }
+
+        database.Checkpoint();
+    }
+
+    private void Write(List<WriteRequest> batch)
+    {
+        try
+        {
+            database.SetFullySynchronous(batch.Exists(request => request.IsChange));
+            database.Execute("BEGIN IMMEDIATE");
+            FaultPoint.Reach("writer.begun");
+            foreach (WriteRequest request in batch)
+            {
+                Apply(request);
+            }
+
+            foreach (IBatchParticipant participant in participants)
+            {
+                participant.Flush();
+            }
+
+            FaultPoint.Reach("writer.before-commit");
+            database.Execute("COMMIT");
+            FaultPoint.Reach("writer.after-commit");
+        }
+#pragma warning disable CA1031 // Whatever stops a commit stops this batch, not the daemon: it is logged, and everybody in it is told.
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            TakeBack(batch, exception);
+            return;
+        }
+
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.Commit();
+        }
+
+        _isHealthy = true;
+        foreach (WriteRequest request in batch)
+        {
+            if (!request.IsRefused)
+            {
+                request.Succeed();
+            }
+        }
+    }
+
+    private void Apply(WriteRequest request)
+    {
+        if (!request.IsChange)
+        {
+            _ = TryRun(request);
+            return;
+        }
+
+        database.Execute("SAVEPOINT change");
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.Mark();
+        }
+
+        if (TryRun(request))
+        {
+            database.Execute("RELEASE change");
+            return;
+        }
+
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.ReturnToMark();
+        }
+
+        database.Execute("ROLLBACK TO change");
+        database.Execute("RELEASE change");
+    }
+
+    private static bool TryRun(WriteRequest request)
+    {
+        try
+        {
+            request.Apply();
+            return true;
+        }
+#pragma warning disable CA1031 // Whatever one request throws fails that request; a storage fault fails the batch.
+        catch (Exception exception) when (exception is not SqliteException)
+#pragma warning restore CA1031
+        {
+            request.IsRefused = true;
+            request.Fail(exception);
+            return false;
+        }
+    }
+
+    private void TakeBack(List<WriteRequest> batch, Exception exception)
+    {
+        _isHealthy = false;
+        StorageLog.CommitFailed(log, exception, batch.Count);
+        try
+        {
+            database.Execute("ROLLBACK");
+        }
+        catch (SqliteException rollback)
+        {
+            // SQLite rolls back by itself on a full disk or an I/O error; then there is nothing left to take back.
+            StorageLog.NothingToRollBack(log, rollback.SqliteErrorCode);
+        }
+
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.Rollback();
+        }
+
+        foreach (WriteRequest request in batch)
+        {
+            if (!request.IsRefused)
+            {
+                request.Fail(new KmsException(
+                    KmsErrorCode.StorageUnavailable, "The record of this could not be written; nothing was changed.", exception));
+            }
+        }
+    }
+}
