@@ -38,7 +38,7 @@ internal static class Serve
         (StoredGeneration generation, StoredCode generationCode) = StoredGeneration.Read(database, instance.Id);
 
         // Only this class knows the logger before the host is built, so that a failed start has one way out: an exception.
-        using var logs = LoggerFactory.Create(logging => logging.AddConsole(console =>
+        using ILoggerFactory logs = LoggerFactory.Create(logging => logging.AddConsole(console =>
         {
             console.FormatterName = ConsoleFormatterNames.Systemd;
             console.LogToStandardErrorThreshold = LogLevel.Trace;

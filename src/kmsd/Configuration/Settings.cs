@@ -140,7 +140,7 @@ internal static class Settings
             "d" => TimeSpan.FromDays(1),
             _ => null,
         };
-        TimeSpan most = TimeSpan.FromDays(1);
+        var most = TimeSpan.FromDays(1);
         return unit is TimeSpan one
             && int.TryParse(text[..digits], NumberStyles.None, CultureInfo.InvariantCulture, out int count)
             && count <= most / one && one * count >= least
@@ -148,7 +148,7 @@ internal static class Settings
             : throw entry.Refuse($"'{entry.Key}' must be a time such as 500ms, 10s, 5min or 1h, at most a day.");
     }
 
-    private static IEnumerable<string> Words(ConfigurationEntry entry) =>
+    private static string[] Words(ConfigurationEntry entry) =>
         entry.Value.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
 
     private static ImmutableArray<Principal> Principals(ConfigurationEntry entry)

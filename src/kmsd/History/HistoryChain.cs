@@ -18,7 +18,7 @@ internal static class HistoryChain
 
     public static byte[] Digest(ReadOnlySpan<byte> salt, ReadOnlySpan<byte> entry)
     {
-        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
         hash.AppendData(salt);
         hash.AppendData(entry);
         return hash.GetHashAndReset();

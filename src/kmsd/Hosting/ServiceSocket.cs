@@ -28,13 +28,17 @@ internal static class ServiceSocket
         }
 
         _ = Libc.Fcntl(FirstHandedOver, Libc.FcntlSetFlags, Libc.SetCloseOnExec);
+#pragma warning disable IDISP004 // The socket takes the handle over.
         Socket socket = new(new SafeSocketHandle(FirstHandedOver, ownsHandle: true));
+#pragma warning restore IDISP004
         if (socket.AddressFamily == AddressFamily.Unix && socket.SocketType == SocketType.Stream)
         {
             return socket;
         }
 
+#pragma warning disable IDISP017 // On the good way it is the caller's.
         socket.Dispose();
+#pragma warning restore IDISP017
         throw new StartupException(ExitCode.Configuration, "systemd hands over a socket that is no Unix stream socket.");
     }
 

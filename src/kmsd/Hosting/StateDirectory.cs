@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Kmsd.Hosting;
 
 /// <summary>The state folder, held by one daemon at a time.</summary>

@@ -82,7 +82,7 @@ internal static class Aes256Gcm96
         }
     }
 
-    private static Span<byte> Append(Span<byte> data, ReadOnlySpan<byte> field)
+    private static Span<byte> Append(Span<byte> data, scoped ReadOnlySpan<byte> field)
     {
         BinaryPrimitives.WriteUInt32BigEndian(data, (uint)field.Length);
         field.CopyTo(data[sizeof(uint)..]);

@@ -198,7 +198,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
 
     private Key ReadKey(SqliteDataReader reader)
     {
-        KeyTag tag = KeyTag.FromBytes(reader.GetBlob(0));
+        var tag = KeyTag.FromBytes(reader.GetBlob(0));
         return new Key
         {
             Tag = tag,

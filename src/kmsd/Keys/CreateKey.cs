@@ -63,7 +63,7 @@ internal sealed partial class CreateKey(
             throw Invalid($"A rotation period is 1 to {Limits.RotationPeriodDays} days.");
         }
 
-        if (request.Memo is string memo && (memo.EnumerateRunes().Count() > Limits.MemoCharacters || memo.Any(char.IsControl)))
+        if (request.Memo is string memo && (CharactersOf(memo) > Limits.MemoCharacters || memo.Any(char.IsControl)))
         {
             throw Invalid($"A memo is at most {Limits.MemoCharacters} characters, without control characters.");
         }
@@ -134,6 +134,8 @@ internal sealed partial class CreateKey(
             Versions = [version],
         };
     }
+
+    private static int CharactersOf(string text) => text.Count(unit => !char.IsLowSurrogate(unit));
 
     private static void Fill(Span<byte> material)
     {

@@ -44,7 +44,7 @@ internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capaci
 
             // One opening serves everybody who waits for it, so it isn't cancelled with the first of them. What it brings may
             // be pushed out again before it is leased; then it is opened again.
-            _ = await Opening(key, version).WaitAsync(cancellationToken);
+            _ = await OpenOnceAsync(key, version).WaitAsync(cancellationToken);
         }
     }
 
@@ -68,7 +68,7 @@ internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capaci
         DropWhere(_ => true);
     }
 
-    private Task<bool> Opening(Key key, KeyVersion version)
+    private Task<bool> OpenOnceAsync(Key key, KeyVersion version)
     {
         lock (_lock)
         {

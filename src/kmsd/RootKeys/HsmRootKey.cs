@@ -102,7 +102,7 @@ internal sealed class HsmRootKey : RootKey
         }
         catch (Exception exception) when (exception is TokenException or SealedBlobException or ObjectDisposedException)
         {
-            KmsException told = TokenFaults.ToKmsException(exception);
+            var told = TokenFaults.ToKmsException(exception);
             throw told.Code == KmsErrorCode.TokenUnavailable ? Away(exception) : told;
         }
     }

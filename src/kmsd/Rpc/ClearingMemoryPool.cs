@@ -14,10 +14,12 @@ internal sealed class ClearingMemoryPool : MemoryPool<byte>
     public override IMemoryOwner<byte> Rent(int minBufferSize = -1) =>
         new Owner(ArrayPool<byte>.Shared.Rent(minBufferSize < 0 ? DefaultLength : minBufferSize));
 
+#pragma warning disable IDISP010 // The base's is abstract.
     protected override void Dispose(bool disposing)
     {
         // Holds nothing of its own.
     }
+#pragma warning restore IDISP010
 
     private sealed class Owner(byte[] array) : IMemoryOwner<byte>
     {

@@ -54,7 +54,9 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller) : IKmsR
 
     public async Task<EncryptResult> EncryptAsync(EncryptRequest request, CancellationToken cancellationToken)
     {
+#pragma warning disable IDISP007 // The request ends here.
         using SensitiveBytes plaintext = request.Plaintext;
+#pragma warning restore IDISP007
         return await operations.Encrypt.RunAsync(caller, request, cancellationToken);
     }
 

@@ -1,6 +1,5 @@
 using System.Buffers;
 using System.IO.Pipelines;
-using System.Security.Cryptography;
 using Kms.Client.Protocol;
 using StreamJsonRpc;
 using StreamJsonRpc.Protocol;
@@ -75,29 +74,24 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
                 return await RefuseLongLineAsync(buffer);
             }
 
-            byte[] text = ArrayPool<byte>.Shared.Rent((int)line.Length);
-            try
+            int length = (int)line.Length;
+            byte[] text = ArrayPool<byte>.Shared.Rent(length);
+            line.CopyTo(text);
+            Reader.AdvanceTo(buffer.GetPosition(1, end));
+            if (await TakeAsync(text, length, cancellationToken) is JsonRpcMessage message)
             {
-                line.CopyTo(text);
-                Reader.AdvanceTo(buffer.GetPosition(1, end));
-                if (await TakeAsync(text.AsMemory(0, (int)line.Length), cancellationToken) is JsonRpcMessage message)
-                {
-                    return message;
-                }
-            }
-            finally
-            {
-                CryptographicOperations.ZeroMemory(text);
-                ArrayPool<byte>.Shared.Return(text);
+                return message;
             }
         }
     }
 
-    /// <summary>The message in a line; null if it was answered or dropped.</summary>
-    private async ValueTask<JsonRpcMessage?> TakeAsync(ReadOnlyMemory<byte> line, CancellationToken cancellationToken)
+    /// <summary>The message in a line; null if it was answered or dropped. What it does with a request's text, the gate undoes.</summary>
+    private async ValueTask<JsonRpcMessage?> TakeAsync(byte[] text, int length, CancellationToken cancellationToken)
     {
+        ReadOnlyMemory<byte> line = text.AsMemory(0, length);
         if (line.Span.IndexOfAnyExcept((byte)' ', (byte)'\t') < 0)
         {
+            RequestGate.GiveBack(text);
             return null; // A blank line.
         }
 
@@ -105,19 +99,23 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         switch (envelope.Outcome)
         {
             case Envelope.Verdict.Cancel:
+                // Not given back: the message may still read it. It holds an id and no secret.
                 return Formatter.Deserialize(new ReadOnlySequence<byte>(line));
             case Envelope.Verdict.Run when _gate.IsInFlight(envelope.Id):
+                RequestGate.GiveBack(text);
                 await RefuseAsync(default, KmsErrorCode.InvalidRequest, "A request with this id is still in flight.");
                 return null;
             case Envelope.Verdict.Run:
-                await _gate.EnterAsync(envelope.Id, line.Length + envelope.Method!.AnswerBytes, cancellationToken);
+                await _gate.EnterAsync(envelope.Id, length + envelope.Method!.AnswerBytes, text, cancellationToken);
                 _firstRequest.CancelAfter(Timeout.InfiniteTimeSpan);
                 return Formatter.Deserialize(
                     envelope.NeedsParams ? envelope.Complete(line.Span) : new ReadOnlySequence<byte>(line));
             case Envelope.Verdict.Refuse:
+                RequestGate.GiveBack(text);
                 await RefuseAsync(envelope.Id, envelope.Code, envelope.Message!);
                 return null;
             default:
+                RequestGate.GiveBack(text);
                 return null;
         }
     }

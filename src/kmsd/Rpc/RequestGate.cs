@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Security.Cryptography;
 using StreamJsonRpc;
 
 namespace Kmsd.Rpc;
@@ -6,10 +8,10 @@ namespace Kmsd.Rpc;
 /// What is in flight on one connection: which ids, and how much memory requests and answers may hold. When there is no
 /// room the daemon stops reading; it never drops a request.
 /// </summary>
-internal sealed class RequestGate(int mostRequests, int mostBytes)
+internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<RequestId, int> _inFlight = [];
+    private readonly Dictionary<RequestId, (int Bytes, byte[] Text)> _inFlight = [];
     private long _bytes;
 
     // Set while the one reader waits; completed by the next answer that was sent.
@@ -24,7 +26,11 @@ internal sealed class RequestGate(int mostRequests, int mostBytes)
     }
 
     /// <summary>Waits for room and takes it. A request that alone is larger than the bound passes when it is alone.</summary>
-    public async ValueTask EnterAsync(RequestId id, int bytes, CancellationToken cancellationToken)
+    /// <param name="id">Not in flight yet.</param>
+    /// <param name="bytes">What request and answer may hold.</param>
+    /// <param name="text">The request's text, from the shared pool: the gate gives it back, cleared, once the request is answered.</param>
+    /// <param name="cancellationToken">The connection ends.</param>
+    public async ValueTask EnterAsync(RequestId id, int bytes, byte[] text, CancellationToken cancellationToken)
     {
         while (true)
         {
@@ -33,7 +39,7 @@ internal sealed class RequestGate(int mostRequests, int mostBytes)
             {
                 if (_inFlight.Count == 0 || (_inFlight.Count < mostRequests && _bytes + bytes <= mostBytes))
                 {
-                    _inFlight.Add(id, bytes);
+                    _inFlight.Add(id, (bytes, text));
                     _bytes += bytes;
                     return;
                 }
@@ -49,11 +55,13 @@ internal sealed class RequestGate(int mostRequests, int mostBytes)
     public void Leave(RequestId id)
     {
         TaskCompletionSource? room;
+        byte[]? text = null;
         lock (_lock)
         {
-            if (_inFlight.Remove(id, out int bytes))
+            if (_inFlight.Remove(id, out (int Bytes, byte[] Text) request))
             {
-                _bytes -= bytes;
+                _bytes -= request.Bytes;
+                text = request.Text;
             }
 
             room = _room;
@@ -61,5 +69,29 @@ internal sealed class RequestGate(int mostRequests, int mostBytes)
         }
 
         _ = room?.TrySetResult();
+        if (text is not null)
+        {
+            GiveBack(text);
+        }
+    }
+
+    /// <summary>The connection is over: clears what was never answered.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            foreach ((_, byte[] text) in _inFlight.Values)
+            {
+                CryptographicOperations.ZeroMemory(text);
+            }
+
+            _inFlight.Clear();
+        }
+    }
+
+    public static void GiveBack(byte[] text)
+    {
+        CryptographicOperations.ZeroMemory(text);
+        ArrayPool<byte>.Shared.Return(text);
     }
 }

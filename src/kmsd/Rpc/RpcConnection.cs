@@ -22,6 +22,7 @@ internal sealed class RpcConnection : IAsyncDisposable
     private readonly CancellationTokenSource _firstRequest = new();
     private readonly NetworkStream _stream;
     private readonly LineMessageHandler _handler;
+    private readonly RequestGate _gate;
     private readonly ServerRpc _rpc;
     private readonly ConnectionLimits _limits;
 
@@ -30,8 +31,10 @@ internal sealed class RpcConnection : IAsyncDisposable
     {
         _limits = limits;
         _stream = new NetworkStream(socket, ownsSocket: true);
-        RequestGate gate = new(limits.MostInFlight, ConnectionLimits.BytesInFlight);
+        _gate = new RequestGate(limits.MostInFlight, ConnectionLimits.BytesInFlight);
+#pragma warning disable IDISP001 // The handler takes it over.
         PolyTypeJsonFormatter formatter = new()
+#pragma warning restore IDISP001
         {
             TypeShapeProvider = PolyType.SourceGenerator.TypeShapeProvider_kmsd.Default,
             JsonSerializerOptions = ProtocolJsonContext.Default.Options,
@@ -39,8 +42,8 @@ internal sealed class RpcConnection : IAsyncDisposable
         _handler = new LineMessageHandler(
             PipeReader.Create(_stream, new StreamPipeReaderOptions(ClearingMemoryPool.Instance, leaveOpen: true, useZeroByteReads: true)),
             PipeWriter.Create(_stream, new StreamPipeWriterOptions(ClearingMemoryPool.Instance, leaveOpen: true)),
-            formatter, limits.LongestLine, gate, _firstRequest);
-        _rpc = new ServerRpc(_handler, gate, log);
+            formatter, limits.LongestLine, _gate, _firstRequest);
+        _rpc = new ServerRpc(_handler, _gate, log);
         _rpc.AddLocalRpcTarget(RpcTargetMetadata.FromShape<IKmsRpc>(), new KmsRpcTarget(operations, caller), null);
     }
 
@@ -61,6 +64,7 @@ internal sealed class RpcConnection : IAsyncDisposable
         _rpc.Dispose();
         await _handler.DisposeAsync();
         await _stream.DisposeAsync();
+        _gate.Dispose();
         _firstRequest.Dispose();
     }
 

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
@@ -39,7 +40,7 @@ internal sealed class RpcServer(
             }
 
             // On a thread of its own: a name service that hangs, or a hostile first line, holds up nobody else.
-            Task serving = Task.Run(() => ServeAsync(socket, stopping), CancellationToken.None);
+            var serving = Task.Run(() => ServeAsync(socket, stopping), CancellationToken.None);
             _ = _running.TryAdd(serving, 0);
             _ = serving.ContinueWith(
                 done => _running.TryRemove(done, out _), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
@@ -49,6 +50,8 @@ internal sealed class RpcServer(
         _ = await Task.WhenAny(Task.WhenAll(_running.Keys), Task.Delay(s_drainTime, clock, CancellationToken.None));
     }
 
+    /// <summary>Takes the socket over.</summary>
+    [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "It takes the socket over.")]
     private async Task ServeAsync(Socket socket, CancellationToken stopping)
     {
         Caller caller;
@@ -88,6 +91,7 @@ internal sealed class RpcServer(
     }
 
     /// <summary>One line that says why, and the end.</summary>
+    [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "It takes the socket over.")]
     private static void Refuse(Socket socket)
     {
         using (socket)

@@ -104,7 +104,7 @@ internal sealed class Database : IDisposable
     {
         foreach (Statement statement in _statements.Values)
         {
-            statement.Dispose();
+            statement.Close();
         }
 
         _statements.Clear();

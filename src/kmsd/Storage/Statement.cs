@@ -1,10 +1,13 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using Microsoft.Data.Sqlite;
 
 namespace Kmsd.Storage;
 
-/// <summary>A prepared statement with positional parameters <c>$1</c>, <c>$2</c> and so on.</summary>
-internal sealed class Statement : IDisposable
+/// <summary>A prepared statement with positional parameters <c>$1</c>, <c>$2</c> and so on. The database keeps it and closes it.</summary>
+[SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP006", Justification = "Whoever borrows a statement must not close it; the database does.")]
+[SuppressMessage("Design", "CA1001", Justification = "Whoever borrows a statement must not close it; the database does.")]
+internal sealed class Statement
 {
     private readonly SqliteCommand _command;
 
@@ -66,7 +69,9 @@ internal sealed class Statement : IDisposable
         }
     }
 
-    public void Dispose() => _command.Dispose();
+    /// <summary>For the database that made it.</summary>
+    [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The constructor makes it.")]
+    public void Close() => _command.Dispose();
 }
 
 /// <summary>Reads of columns that may be NULL, and of the types that the schema uses.</summary>

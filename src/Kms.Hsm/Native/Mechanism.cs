@@ -1,0 +1,40 @@
+using System.Runtime.InteropServices;
+using Net.Pkcs11Interop.Common;
+using Net.Pkcs11Interop.LowLevelAPI80;
+using Net.Pkcs11Interop.LowLevelAPI80.MechanismParams;
+
+namespace Kms.Hsm.Native;
+
+/// <summary>A mechanism and its parameter, in memory of its own.</summary>
+internal sealed class Mechanism : IDisposable
+{
+    public const int GcmNonceLength = 12;
+    public const int GcmTagLength = 16;
+
+    private readonly CallMemory _memory = new();
+    private CK_MECHANISM _native;
+
+    public Mechanism(CKM type) => _native.Mechanism = (ulong)type;
+
+    /// <summary>CKM_AES_GCM (PKCS#11 v2.40 errata §2.12.4), a tag of 128 bits.</summary>
+    public static Mechanism AesGcm(ReadOnlySpan<byte> nonce, ReadOnlySpan<byte> additionalData)
+    {
+        Mechanism mechanism = new(CKM.CKM_AES_GCM);
+        CK_GCM_PARAMS parameters = new()
+        {
+            Iv = mechanism._memory.Copy(nonce),
+            IvLen = (ulong)nonce.Length,
+            IvBits = (ulong)nonce.Length * 8,
+            AAD = mechanism._memory.Copy(additionalData),
+            AADLen = (ulong)additionalData.Length,
+            TagBits = GcmTagLength * 8,
+        };
+        mechanism._native.Parameter = mechanism._memory.Copy(MemoryMarshal.AsBytes(new ReadOnlySpan<CK_GCM_PARAMS>(in parameters)));
+        mechanism._native.ParameterLen = (ulong)Marshal.SizeOf<CK_GCM_PARAMS>();
+        return mechanism;
+    }
+
+    public ref CK_MECHANISM Native => ref _native;
+
+    public void Dispose() => _memory.Dispose();
+}

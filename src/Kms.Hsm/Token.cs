@@ -1,0 +1,232 @@
+using System.Diagnostics.CodeAnalysis;
+using Kms.Hsm.Native;
+using Net.Pkcs11Interop.Common;
+
+namespace Kms.Hsm;
+
+/// <summary>
+/// One token, logged in to once. Operations share a gate; what makes or destroys token objects takes it alone, and so does the
+/// end (C_Finalize under a running call crashes modules). Synchronous and safe for many threads; a call that hangs in the
+/// module holds its thread.
+/// </summary>
+public sealed class Token : IDisposable
+{
+    private readonly Module _module;
+    private readonly SessionPool _workers;
+    private readonly ReaderWriterLockSlim _gate = new();
+    private readonly TimeSpan _timeout;
+
+    // Holds the login for the process's whole life, and makes token objects; used under the closed gate alone.
+    private readonly ulong _loginHolder;
+    private bool _isDisposed;
+
+    private Token(Module module, ulong slot, ulong loginHolder, TokenDescription description, TokenOptions options)
+    {
+        _module = module;
+        _loginHolder = loginHolder;
+        _timeout = options.Timeout;
+        _workers = new SessionPool(module, slot, options.Sessions, options.Timeout);
+        Description = description;
+    }
+
+    /// <summary>What the token says of itself.</summary>
+    public TokenDescription Description { get; }
+
+    /// <summary>Loads the module, finds the token and logs in, with one attempt and never another.</summary>
+    /// <param name="modulePath">Absolute.</param>
+    /// <param name="selector">Exactly one token must match.</param>
+    /// <param name="pin">The user PIN; stays the caller's.</param>
+    /// <param name="options">Sessions and time-out.</param>
+    /// <exception cref="TokenException">The module, the token or the PIN isn't usable.</exception>
+    /// <exception cref="ArgumentException">The path isn't absolute, or the selector doesn't name exactly one of label and serial.</exception>
+    [SuppressMessage("Reliability", "CA2000", Justification = "The token takes the module over.")]
+    public static Token Open(string modulePath, TokenSelector selector, SecretBytes pin, TokenOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(selector);
+        ArgumentNullException.ThrowIfNull(pin);
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.Sessions, 1);
+        if (selector.Label is null == selector.Serial is null)
+        {
+            throw new ArgumentException("A token is selected by its label or by its serial.", nameof(selector));
+        }
+
+        var module = Module.Load(modulePath);
+        try
+        {
+            (ulong slot, TokenDescription description) = Select(module, selector);
+            ulong session = module.OpenSession(slot, readWrite: true);
+            module.Login(session, pin);
+            return new Token(module, slot, session, description, options);
+        }
+        catch (Exception exception)
+        {
+            module.Dispose();
+            throw exception is Pkcs11Exception failure ? Fault(failure) : exception;
+        }
+    }
+
+    /// <summary>Tries every mechanism that a root generation needs, with keys that live for this session only.</summary>
+    /// <exception cref="TokenException">A mechanism is missing or gives a wrong result.</exception>
+    public TokenCapabilities SelfTest() => Change(session => TokenSelfTest.Run(_module, session));
+
+    /// <summary>Makes the three keys of a root generation in the token. Half of one never stays.</summary>
+    /// <param name="number">From 1.</param>
+    /// <param name="instanceId">16 bytes, by which its labels tell it from others'.</param>
+    /// <exception cref="TokenException">The token refuses.</exception>
+    public RootGenerationDescriptor CreateGeneration(uint number, ReadOnlySpan<byte> instanceId)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(number);
+        byte[] instance = instanceId.ToArray();
+        return Change(session => RootKeyObjects.Create(_module, session, number, instance, Description.Family));
+    }
+
+    /// <summary>Finds a generation's keys, and proves by their check values and attributes that they are the ones.</summary>
+    /// <exception cref="TokenException">A key is missing, another's, not alone, or not protected as it was made.</exception>
+    public RootGeneration OpenGeneration(RootGenerationDescriptor descriptor)
+    {
+        ArgumentNullException.ThrowIfNull(descriptor);
+        return new RootGeneration(this, descriptor, Operate(session => RootKeyObjects.Open(_module, session, descriptor)));
+    }
+
+    /// <summary>Destroys a generation's keys; what is gone already is no error.</summary>
+    /// <exception cref="TokenException">The token refuses.</exception>
+    public void DestroyGeneration(RootGenerationDescriptor descriptor)
+    {
+        ArgumentNullException.ThrowIfNull(descriptor);
+        _ = Change(session => RootKeyObjects.Destroy(_module, session, descriptor));
+    }
+
+    /// <summary>The labels of all root keys in the token, whoever made them.</summary>
+    /// <exception cref="TokenException">The token doesn't answer.</exception>
+    public IReadOnlyList<string> FindRootObjects() => Operate(session => RootKeyObjects.Labels(_module, session));
+
+    /// <summary>Random bytes from the token's generator (C_GenerateRandom).</summary>
+    /// <exception cref="TokenException">The token doesn't answer.</exception>
+    public unsafe void GenerateRandom(Span<byte> destination)
+    {
+        fixed (byte* start = destination)
+        {
+            byte* pinned = start;
+            int length = destination.Length;
+            _ = Operate(session =>
+            {
+                _module.GenerateRandom(session, new Span<byte>(pinned, length));
+                return true;
+            });
+        }
+    }
+
+    /// <summary>
+    /// Waits for running calls and finalises the module. If one hangs for longer than the time-out, the module is left as it
+    /// is: the process's end closes it, and finalising under a running call would crash it.
+    /// </summary>
+    public void Dispose()
+    {
+        if (_isDisposed || !_gate.TryEnterWriteLock(_timeout))
+        {
+            return;
+        }
+
+        try
+        {
+            if (!_isDisposed)
+            {
+                _isDisposed = true;
+                _workers.Dispose();
+                _module.Dispose();
+            }
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    /// <summary>Runs an operation in a worker session.</summary>
+    internal T Operate<T>(Func<ulong, T> operation)
+    {
+        if (!_gate.TryEnterReadLock(_timeout))
+        {
+            throw Busy();
+        }
+
+        try
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            return _workers.Use(operation);
+        }
+        catch (Pkcs11Exception exception)
+        {
+            throw Fault(exception);
+        }
+        finally
+        {
+            _gate.ExitReadLock();
+        }
+    }
+
+    internal Module Module => _module;
+
+    private T Change<T>(Func<ulong, T> change)
+    {
+        if (!_gate.TryEnterWriteLock(_timeout))
+        {
+            throw Busy();
+        }
+
+        try
+        {
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            return change(_loginHolder);
+        }
+        catch (Pkcs11Exception exception)
+        {
+            throw Fault(exception);
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+    }
+
+    private static TokenException Busy() => new(TokenFault.Unavailable, "The token is busy with a call that doesn't end.");
+
+    private static (ulong Slot, TokenDescription Description) Select(Module module, TokenSelector selector)
+    {
+        List<(ulong Slot, TokenDescription Description)> matches = [];
+        foreach (ulong slot in module.SlotsWithToken())
+        {
+            if (module.Describe(slot) is TokenDescription description
+                && (selector.Label is null || selector.Label == description.Label)
+                && (selector.Serial is null || selector.Serial == description.Serial))
+            {
+                matches.Add((slot, description));
+            }
+        }
+
+        return matches.Count switch
+        {
+            1 => matches[0],
+            0 => throw new TokenException(TokenFault.TokenAbsent, $"No token has the {selector}; is it plugged in, and was it initialised?"),
+            _ => throw new TokenException(
+                TokenFault.TokenAmbiguous,
+                $"{matches.Count} tokens have the {selector}; name one by its serial: {string.Join(", ", matches.Select(match => match.Description.Serial))}."),
+        };
+    }
+
+    private static TokenException Fault(Pkcs11Exception exception)
+    {
+        (TokenFault fault, string message) = (CKR)exception.ReturnValue switch
+        {
+            CKR.CKR_PIN_INCORRECT or CKR.CKR_PIN_INVALID or CKR.CKR_PIN_LEN_RANGE => (
+                TokenFault.PinRefused, "The token refuses the PIN. It was tried once; most tokens lock after a few wrong tries."),
+            CKR.CKR_PIN_LOCKED or CKR.CKR_PIN_EXPIRED => (
+                TokenFault.PinLocked, "The token's PIN is locked or has expired; its security officer must reset it."),
+            CKR.CKR_MECHANISM_INVALID or CKR.CKR_MECHANISM_PARAM_INVALID or CKR.CKR_FUNCTION_NOT_SUPPORTED => (
+                TokenFault.Unsupported, "The token lacks a mechanism that kmsd needs"),
+            _ => (TokenFault.Unavailable, "The token doesn't do what it was asked"),
+        };
+        return new TokenException(fault, fault is TokenFault.PinRefused or TokenFault.PinLocked ? message : $"{message}: {exception.Message}", exception);
+    }
+}
