@@ -60,7 +60,7 @@ public sealed class KmsClient : IAsyncDisposable
     public Task<KeyDescription> GetKeyAsync(KeyRequest request, CancellationToken cancellationToken = default) =>
         InvokeAsync(RpcCalls.GetKey, request, cancellationToken);
 
-    /// <summary><c>crypto.encrypt</c>: encrypts at most 32 KiB; larger things want a data key (<c>SealedFile</c>).</summary>
+    /// <summary><c>crypto.encrypt</c>: encrypts at most 32 KiB; larger things want a data key (<see cref="SealedFiles.SealedFile"/>).</summary>
     /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
     public Task<EncryptResult> EncryptAsync(EncryptRequest request, CancellationToken cancellationToken = default) =>
         InvokeAsync(RpcCalls.Encrypt, request, cancellationToken);
