@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
 using System.Runtime.InteropServices;
 using Kmsctl.Output;
 
@@ -26,9 +28,12 @@ internal static class CommandTree
     public static async Task<int> RunAsync(string[] arguments)
     {
         ParseResult parsed = Make().Parse(arguments);
-        if (parsed.Errors.Count > 0 && parsed.Action is null or { Terminating: false })
+        if (parsed.Errors.Count > 0 && parsed.Action is null or ParseErrorAction)
         {
-            await Failure.WriteAsync($"{parsed.Errors[0].Message.TrimEnd('.')}; see '{Path(parsed)} --help'.");
+            string what = parsed.UnmatchedTokens is [string unknown, ..]
+                ? $"'{unknown}' is not known here"
+                : parsed.Errors[0].Message.TrimEnd('.');
+            await Failure.WriteAsync($"{what}; see '{Path(parsed)} --help'.");
             return ExitCode.Usage;
         }
 
@@ -63,9 +68,9 @@ internal static class CommandTree
     private static string Path(ParseResult parsed)
     {
         var names = new List<string>();
-        for (System.CommandLine.Parsing.SymbolResult? at = parsed.CommandResult; at is not null; at = at.Parent)
+        for (SymbolResult? at = parsed.CommandResult; at is not null; at = at.Parent)
         {
-            if (at is System.CommandLine.Parsing.CommandResult command)
+            if (at is CommandResult command)
             {
                 names.Insert(0, at.Parent is null ? "kmsctl" : command.Command.Name);
             }

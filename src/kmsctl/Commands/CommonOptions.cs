@@ -46,6 +46,7 @@ internal static class CommonOptions
         where T : struct, Enum => new(name)
         {
             Description = string.Join(", ", names.All),
+            HelpName = name,
             CustomParser = result => Parse(result, names),
         };
 

@@ -7,7 +7,7 @@ namespace Kmsctl.Commands;
 internal static class CryptoCommands
 {
     public static Command Encrypt() => Session.Command(
-        "encrypt", "Encrypt a small value (at most 32 KiB) and print it as kms:v1:… ; for more, see 'file encrypt'.",
+        "encrypt", "Encrypt a small value (at most 32 KiB) and print it as one line (kms:v1:…); for more, see 'file encrypt'.",
         async session =>
         {
             using SensitiveBytes plaintext = await SmallInput.ReadAsync(
