@@ -1,0 +1,88 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
+using System.Runtime.InteropServices;
+using Kmsctl.Output;
+
+namespace Kmsctl.Commands;
+
+/// <summary>The whole command line: parse, run, turn what went wrong into one sentence and an exit code.</summary>
+internal static class CommandTree
+{
+    public static RootCommand Make() => new("The console of kmsd, the key management daemon.")
+    {
+        CommonOptions.Json,
+        CommonOptions.Socket,
+        SystemCommands.Status(),
+        SystemCommands.WhoAmI(),
+        KeyCommands.Make(),
+        AccessCommands.Grant(),
+        AccessCommands.Member(),
+        CryptoCommands.Encrypt(),
+        CryptoCommands.Decrypt(),
+        CryptoCommands.DataKey(),
+        CryptoCommands.DrawRandom(),
+        FileCommands.Make(),
+    };
+
+    public static async Task<int> RunAsync(string[] arguments)
+    {
+        ParseResult parsed = Make().Parse(arguments);
+        if (parsed.Errors.Count > 0 && parsed.Action is null or ParseErrorAction)
+        {
+            string what = parsed.UnmatchedTokens is [string unknown, ..]
+                ? $"'{unknown}' is not known here"
+                : parsed.Errors[0].Message.TrimEnd('.');
+            await Failure.WriteAsync($"{what}; see '{Path(parsed)} --help'.");
+            return ExitCode.Usage;
+        }
+
+        int signal = 0;
+        using var stop = new CancellationTokenSource();
+        void Stop(PosixSignalContext context)
+        {
+            // The first signal lets the command clean up; a second one ends it at once.
+            context.Cancel = Interlocked.CompareExchange(ref signal, SignalNumber(context.Signal), 0) == 0;
+            stop.Cancel();
+        }
+
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Stop);
+        try
+        {
+            return await parsed.InvokeAsync(
+                new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token);
+        }
+        catch (OperationCanceledException) when (signal != 0)
+        {
+            return ExitCode.Signalled + signal;
+        }
+        catch (Exception exception) when (Failure.From(exception) is { } failure)
+        {
+            await Failure.WriteAsync(failure.Sentence);
+            return failure.ExitCode;
+        }
+    }
+
+    private static string Path(ParseResult parsed)
+    {
+        var names = new List<string>();
+        for (SymbolResult? at = parsed.CommandResult; at is not null; at = at.Parent)
+        {
+            if (at is CommandResult command)
+            {
+                names.Insert(0, at.Parent is null ? "kmsctl" : command.Command.Name);
+            }
+        }
+
+        return string.Join(' ', names);
+    }
+
+    private static int SignalNumber(PosixSignal signal) => signal switch
+    {
+        PosixSignal.SIGHUP => 1,
+        PosixSignal.SIGINT => 2,
+        _ => 15,
+    };
+}

@@ -1,0 +1,77 @@
+using Kmsctl.Output;
+
+namespace Kmsctl.Files;
+
+/// <summary>What a command reads: a file, or standard input.</summary>
+internal static class InputFile
+{
+    /// <exception cref="CommandException">It can't be opened.</exception>
+    public static Stream Open(string path)
+    {
+        if (path == "-")
+        {
+            return new StandardInput();
+        }
+
+        try
+        {
+            return new FileStream(path, new FileStreamOptions { BufferSize = 0, Options = FileOptions.SequentialScan });
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException)
+        {
+            string why = exception switch
+            {
+                _ when Directory.Exists(path) => "is a directory",
+                FileNotFoundException or DirectoryNotFoundException => "doesn't exist",
+                UnauthorizedAccessException => "may not be read by this account",
+                _ => "can't be opened",
+            };
+            throw new CommandException(ExitCode.NoInput, $"'{path}' {why}; name a file, or '-' for standard input.", exception);
+        }
+    }
+
+    /// <summary>Standard input, which can be left while it waits: Ctrl-C ends the command at once.</summary>
+    private sealed class StandardInput : Stream
+    {
+        private readonly Stream _inner = Console.OpenStandardInput();
+
+        public override bool CanRead => true;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => false;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default) =>
+            await _inner.ReadAsync(buffer, CancellationToken.None).AsTask().WaitAsync(cancellationToken);
+
+        public override int Read(byte[] buffer, int offset, int count) => _inner.Read(buffer, offset, count);
+
+        public override void Flush()
+        {
+        }
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing)
+            {
+                _inner.Dispose();
+            }
+
+            base.Dispose(disposing);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+using System.Security.Cryptography;
+using Kmsctl.Output;
+
+namespace Kmsctl.Files;
+
+/// <summary>
+/// A file that appears under its name only when it is whole and on the disk, readable by its owner alone. Disposed of without
+/// <see cref="Commit"/>, it leaves nothing behind.
+/// </summary>
+internal sealed class NewFile : IDisposable
+{
+    private readonly string _path;
+    private readonly string _temporary;
+    private readonly bool _replace;
+    private readonly FileStream _stream;
+    private bool _committed;
+
+    private NewFile(string path, string temporary, bool replace)
+    {
+        _path = path;
+        _temporary = temporary;
+        _replace = replace;
+        _stream = new FileStream(temporary, new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            Share = FileShare.None,
+            BufferSize = 0,
+            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+        });
+    }
+
+    public Stream Stream => _stream;
+
+    /// <exception cref="CommandException">It exists already, or can't be made.</exception>
+    public static NewFile Create(string path, bool replace)
+    {
+        string full = Path.GetFullPath(path);
+        switch (Libc.KindOf(full))
+        {
+            case FileKind.None:
+                break;
+            case FileKind.Regular when replace:
+                break;
+            case FileKind.Regular:
+                throw Exists(path, null);
+            default:
+                throw new CommandException(ExitCode.CannotCreate, $"'{path}' exists and is not a regular file; choose another name.");
+        }
+
+        string folder = Path.GetDirectoryName(full) ?? "/";
+        string temporary = Path.Combine(folder, $".kmsctl-{RandomNumberGenerator.GetHexString(16, lowercase: true)}.tmp");
+        try
+        {
+            return new NewFile(full, temporary, replace);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException(
+                ExitCode.CannotCreate, $"'{path}' can't be made: its folder doesn't exist or may not be written to; choose another place.",
+                exception);
+        }
+    }
+
+    public void Write(ReadOnlySpan<byte> bytes) => _stream.Write(bytes);
+
+    /// <exception cref="CommandException">Somebody else has made a file of that name meanwhile.</exception>
+    /// <exception cref="IOException">The disk refuses.</exception>
+    public void Commit()
+    {
+        _stream.Flush(flushToDisk: true);
+        _stream.Dispose();
+        try
+        {
+            File.Move(_temporary, _path, _replace);
+            _committed = true;
+        }
+        catch (IOException exception) when (!_replace && File.Exists(_path))
+        {
+            throw Exists(_path, exception);
+        }
+
+        Libc.SyncFolder(Path.GetDirectoryName(_path) ?? "/");
+    }
+
+    public void Dispose()
+    {
+        _stream.Dispose();
+        if (!_committed)
+        {
+            File.Delete(_temporary);
+        }
+    }
+
+    private static CommandException Exists(string path, Exception? inner) =>
+        new(ExitCode.CannotCreate, $"'{path}' exists; give --force to replace it.", inner);
+}

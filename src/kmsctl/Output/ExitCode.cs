@@ -1,0 +1,16 @@
+namespace Kmsctl.Output;
+
+/// <summary>How the console ends (sysexits.h where it has a name for it). <c>packaging/man/kmsctl.1</c> lists them.</summary>
+internal static class ExitCode
+{
+    public const int Ok = 0;
+    public const int Refused = 10; // + the number of the daemon's error, 1 to 12
+    public const int Usage = 64;
+    public const int BadData = 65;
+    public const int NoInput = 66;
+    public const int Unreachable = 69;
+    public const int Internal = 70;
+    public const int CannotCreate = 73;
+    public const int InputOutput = 74;
+    public const int Signalled = 128; // + the signal
+}

@@ -1,0 +1,19 @@
+using System.Text.Json.Serialization;
+
+namespace Kmsctl.Output;
+
+/// <summary>What <c>file info --json</c> prints.</summary>
+internal sealed class SealedFileDescription
+{
+    public required string Key { get; init; }
+
+    public required long KeyVersion { get; init; }
+
+    public required string FileId { get; init; }
+
+    public required string SealedDataKey { get; init; }
+}
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(SealedFileDescription))]
+internal sealed partial class KmsctlJsonContext : JsonSerializerContext;

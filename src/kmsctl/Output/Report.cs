@@ -1,0 +1,105 @@
+using System.Buffers.Text;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Kms.Client.Protocol;
+using Spectre.Console;
+
+namespace Kmsctl.Output;
+
+/// <summary>Where the answer goes: JSON for programs, a table on a terminal, plain lines in a pipe.</summary>
+internal sealed class Report(bool json, bool terminal)
+{
+    public bool IsJson => json;
+
+    public void Write<T>(T value, JsonTypeInfo<T> type, Func<Sheet> sheet)
+    {
+        if (json)
+        {
+            WriteJson(value, type);
+        }
+        else if (terminal)
+        {
+            AnsiConsole.Write(MakeTable(sheet()));
+        }
+        else
+        {
+            using Stream output = Console.OpenStandardOutput();
+            foreach (string[] row in sheet().Rows)
+            {
+                output.Write(Encoding.UTF8.GetBytes(string.Join('\t', row) + "\n"));
+            }
+        }
+    }
+
+    public void WriteLine<T>(T value, JsonTypeInfo<T> type, string line)
+    {
+        if (json)
+        {
+            WriteJson(value, type);
+        }
+        else
+        {
+            using Stream output = Console.OpenStandardOutput();
+            output.Write(Encoding.UTF8.GetBytes(Text.Clean(line) + "\n"));
+        }
+    }
+
+    /// <summary>The bytes as they are.</summary>
+    public void WriteBytes<T>(T value, JsonTypeInfo<T> type, SensitiveBytes bytes)
+    {
+        if (json)
+        {
+            WriteJson(value, type);
+        }
+        else
+        {
+            using Stream output = Console.OpenStandardOutput();
+            output.Write(bytes.AsSpan());
+        }
+    }
+
+    public void WriteBase64<T>(T value, JsonTypeInfo<T> type, SensitiveBytes bytes)
+    {
+        if (json)
+        {
+            WriteJson(value, type);
+            return;
+        }
+
+        using var text = new SensitiveBytes(Base64.GetMaxEncodedToUtf8Length(bytes.Length) + 1);
+        _ = Base64.EncodeToUtf8(bytes.AsSpan(), text.AsSpan(), out _, out int length);
+        text.AsSpan()[length] = (byte)'\n';
+        using Stream output = Console.OpenStandardOutput();
+        output.Write(text.AsSpan()[..(length + 1)]);
+    }
+
+    private static void WriteJson<T>(T value, JsonTypeInfo<T> type)
+    {
+        using Stream output = Console.OpenStandardOutput();
+        JsonSerializer.Serialize(output, value, type);
+        output.WriteByte((byte)'\n');
+    }
+
+    private static Table MakeTable(Sheet sheet)
+    {
+        Table table = new Table().Border(TableBorder.Rounded);
+        if (sheet.Title is not null)
+        {
+            table.Title = new TableTitle(Markup.Escape(sheet.Title));
+        }
+
+        table.ShowHeaders = sheet.Title is not null; // A sheet without a title is one thing, described line by line.
+        foreach (string column in sheet.Columns)
+        {
+            _ = table.AddColumn(new TableColumn(Markup.Escape(column)));
+        }
+
+        foreach (string[] row in sheet.Rows)
+        {
+            _ = table.AddRow(row.Select(cell => (Spectre.Console.Rendering.IRenderable)new Spectre.Console.Text(cell)));
+        }
+
+        return table;
+    }
+}

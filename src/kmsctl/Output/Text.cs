@@ -1,0 +1,33 @@
+using System.Globalization;
+using System.Text;
+
+namespace Kmsctl.Output;
+
+/// <summary>Values as people read them; nothing that comes from elsewhere can steer a terminal or break a line.</summary>
+internal static class Text
+{
+    public const string None = "-";
+
+    public static string Of(DateTimeOffset time) =>
+        time.ToUniversalTime().ToString("yyyy-MM-dd'T'HH:mm:ss'Z'", CultureInfo.InvariantCulture);
+
+    public static string Of(DateTimeOffset? time) => time is { } known ? Of(known) : "never";
+
+    public static string Of(long number) => number.ToString(CultureInfo.InvariantCulture);
+
+    public static string? Of(int? number) => number?.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>Control and formatting characters (tabs, escapes, line ends, reversed writing) become <c>\uXXXX</c>.</summary>
+    public static string Clean(string text)
+    {
+        var clean = new StringBuilder(text.Length);
+        foreach (Rune rune in text.AsSpan().EnumerateRunes()) // A lone surrogate arrives as U+FFFD.
+        {
+            bool steers = Rune.GetUnicodeCategory(rune) is UnicodeCategory.Control or UnicodeCategory.Format
+                or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator;
+            clean.Append(steers ? string.Create(CultureInfo.InvariantCulture, $"\\u{rune.Value:X4}") : rune.ToString());
+        }
+
+        return clean.ToString();
+    }
+}
