@@ -122,6 +122,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
                 || !_material.TryGetValue((tag, number), out SealedMaterial? material))
             {
                 _ = _badKeys.Add(tag);
+                Group(_versions, tag).Add(Unreadable(number));
                 return;
             }
 
@@ -173,7 +174,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             FROM keys
             """).Query(reader =>
             {
-                if (!TryTag(reader, out KeyTag tag) || !_versions.ContainsKey(tag))
+                if (!TryTag(reader, out KeyTag tag))
                 {
                     Orphan("keys");
                 }
@@ -214,7 +215,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             PendingRotationPeriodDays = checked((int?)reader.GetNumberOrNull(10)),
             NextRotationAt = reader.GetTime(11),
             DeleteAt = reader.GetTimeOrNull(12),
-            Versions = [.. _versions[tag]],
+            Versions = [.. _versions.GetValueOrDefault(tag, [Unreadable(0)])],
             Grants = [.. _grants.GetValueOrDefault(tag, [])],
             Usage = new UsageCounter(new Usage(reader.GetInt64(14), 0, reader.GetTimeOrNull(15))),
         };
@@ -234,6 +235,16 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             _ = _badKeys.Add(key.Tag);
         }
     }
+
+    /// <summary>In place of a version that isn't there whole: its key keeps its name and its place, in quarantine.</summary>
+    private static KeyVersion Unreadable(long number) => new()
+    {
+        Number = number,
+        State = KeyState.None,
+        CreatedAt = default,
+        StateChangedAt = default,
+        Material = new SealedMaterial(0, "", "", []),
+    };
 
     private static Member ReadMember(SqliteDataReader reader) => new(
         Principal.FromStored(reader.GetString(1)), Parse(Wire.StoreRoles, reader.GetString(2)), reader.GetTime(3));
