@@ -115,6 +115,8 @@ public sealed class KmsClientTests
     [InlineData("""{"code":1,"message":"m","data":"text"}""", KmsErrorCode.Internal)]
     [InlineData("""{"code":1,"message":"m","data":null}""", KmsErrorCode.NotFound)]
     [InlineData("\"text\"", KmsErrorCode.Internal)]
+    [InlineData("""{"code":1,"message":"\ud800","data":{"reason":"notFound"}}""", KmsErrorCode.Internal)]
+    [InlineData("""{"code":4000000000,"message":"m","data":{"reason":"notFound"}}""", KmsErrorCode.Internal)]
     public async Task The_reason_decides_then_the_number(string error, KmsErrorCode code)
     {
         await using var daemon = new FakeDaemon(call => FakeDaemon.Error(call, error));
@@ -144,12 +146,22 @@ public sealed class KmsClientTests
         Assert.Equal(KmsErrorCode.LimitExceeded, refusal.Code);
     }
 
-    [Fact]
-    public async Task An_answer_of_another_form_fails_alone()
+    [Theory]
+    [InlineData("""{"tag":1}""")]
+    [InlineData("null")]
+    [InlineData("[]")]
+    [InlineData("""{"plaintext":"AAAA","keyVersion":1e400}""")]
+    [InlineData("""{"plaintext":"AAA","keyVersion":1}""")]
+    [InlineData("""{"plaintext":"AAB=","keyVersion":1}""")]
+    [InlineData("""{"plaintext":"\ud800","keyVersion":1}""")]
+    [InlineData("""{"plaintext":null,"keyVersion":1}""")]
+    public async Task An_answer_of_another_form_fails_alone(string result)
     {
-        await using var daemon = new FakeDaemon(call => FakeDaemon.Result(call, call.Method == "keys.get" ? """{"tag":1}""" : Status));
+        await using var daemon = new FakeDaemon(call => FakeDaemon.Result(call, call.Method == "crypto.decrypt" ? result : Status));
         await using var client = new KmsClient(daemon.Path);
-        Assert.Equal(KmsErrorCode.Internal, (await Assert.ThrowsAsync<KmsException>(() => client.GetKeyAsync(Mail, Stop))).Code);
+        KmsException exception = await Assert.ThrowsAsync<KmsException>(
+            () => client.DecryptAsync(new DecryptRequest { Key = "mail", Ciphertext = "kms:v1:AAAA" }, Stop));
+        Assert.Equal(KmsErrorCode.Internal, exception.Code);
         _ = await client.GetStatusAsync(Stop);
         Assert.Equal(1, daemon.Connections);
     }
