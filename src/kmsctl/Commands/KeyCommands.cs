@@ -39,7 +39,7 @@ internal static class KeyCommands
                         Protection = session.Get(protection),
                         RotationPeriodDays = session.Get(period),
                         Memo = session.Get(memo),
-                        Grants = session.Get(grants),
+                        Grants = session.Get(grants) is { Length: > 0 } given ? given : null,
                     },
                     session.CancellationToken);
                 Write(session, key);
