@@ -15,6 +15,7 @@ public delegate void SecretFill(Span<byte> destination);
 public sealed class SecretBytes : IDisposable
 {
     private readonly Cell _cell;
+    private volatile bool _isDisposed;
 
     /// <summary>Makes a secret in place.</summary>
     /// <param name="length">1 to 65,536 bytes.</param>
@@ -58,10 +59,19 @@ public sealed class SecretBytes : IDisposable
 
     /// <summary>Opens the secret for reading; it stays until the lease is disposed.</summary>
     /// <exception cref="ObjectDisposedException">The secret is gone.</exception>
-    public SecretLease Open() => new(_cell);
+    public SecretLease Open()
+    {
+        // The handle alone would still open while another lease holds it, and leases that overlap would keep it for ever.
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        return new SecretLease(_cell);
+    }
 
-    /// <summary>Zeroes the secret, as soon as the last lease on it has ended.</summary>
-    public void Dispose() => _cell.Dispose();
+    /// <summary>Ends opening at once, and zeroes the secret as soon as the last lease on it has ended.</summary>
+    public void Dispose()
+    {
+        _isDisposed = true;
+        _cell.Dispose();
+    }
 
     /// <summary>The length, never the content.</summary>
     public override string ToString() => $"secret of {Length} bytes";

@@ -16,14 +16,13 @@ public sealed class Token : IDisposable
     private readonly ReaderWriterLockSlim _gate = new();
     private readonly TimeSpan _timeout;
 
-    // Holds the login for the process's whole life, and makes token objects; used under the closed gate alone.
-    private readonly ulong _loginHolder;
+    private readonly ulong _slot;
     private bool _isDisposed;
 
-    private Token(Module module, ulong slot, ulong loginHolder, TokenDescription description, TokenOptions options)
+    private Token(Module module, ulong slot, TokenDescription description, TokenOptions options)
     {
         _module = module;
-        _loginHolder = loginHolder;
+        _slot = slot;
         _timeout = options.Timeout;
         _workers = new SessionPool(module, slot, options.Sessions, options.Timeout);
         Description = description;
@@ -55,9 +54,11 @@ public sealed class Token : IDisposable
         try
         {
             (ulong slot, TokenDescription description) = Select(module, selector);
-            ulong session = module.OpenSession(slot, readWrite: true);
-            module.Login(session, pin);
-            return new Token(module, slot, session, description, options);
+
+            // Never used again and never closed: it holds the login until the module is finalised.
+            ulong loginHolder = module.OpenSession(slot, readWrite: true);
+            module.Login(loginHolder, pin);
+            return new Token(module, slot, description, options);
         }
         catch (Exception exception)
         {
@@ -178,7 +179,7 @@ public sealed class Token : IDisposable
         try
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
-            return change(_loginHolder);
+            return InSessionOfItsOwn(change);
         }
         catch (Pkcs11Exception exception)
         {
@@ -187,6 +188,20 @@ public sealed class Token : IDisposable
         finally
         {
             _gate.ExitWriteLock();
+        }
+    }
+
+    /// <summary>A call that failed may leave an operation half done in the session: the next change must not meet it.</summary>
+    private T InSessionOfItsOwn<T>(Func<ulong, T> change)
+    {
+        ulong session = _module.OpenSession(_slot, readWrite: true);
+        try
+        {
+            return change(session);
+        }
+        finally
+        {
+            _module.CloseSession(session);
         }
     }
 

@@ -247,9 +247,11 @@ internal readonly record struct Envelope
                 return true;
             }
 
+            // A character is a Unicode scalar value, one or two units of the text.
             string? text = TryReadText(ref reader);
-            id = text is { Length: <= LongestStringId } ? new RequestId(text) : default;
-            return text is { Length: <= LongestStringId };
+            bool isId = text is { Length: <= 2 * LongestStringId } && text.Count(unit => !char.IsLowSurrogate(unit)) <= LongestStringId;
+            id = isId ? new RequestId(text) : default;
+            return isId;
         }
     }
 
