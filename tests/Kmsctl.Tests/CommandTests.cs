@@ -63,6 +63,17 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task On_a_terminal_a_list_is_a_table_titled_with_the_total()
+    {
+        await using FakeDaemon daemon = OneKey.Start();
+        Run run = await Console.RunOnTerminalAsync(daemon, "key", "list");
+        Assert.Contains("2 keys", run.Text, StringComparison.Ordinal);
+        Assert.Contains("\u2502 mail", run.Text, StringComparison.Ordinal);
+        Run show = await Console.RunOnTerminalAsync(daemon, "key", "show", "mail");
+        Assert.Contains("[red]x[/]\\u001B]0;title", show.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task For_programs_there_is_JSON()
     {
         await using FakeDaemon daemon = OneKey.Start();

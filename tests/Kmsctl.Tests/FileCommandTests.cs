@@ -57,6 +57,20 @@ public sealed class FileCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task What_appears_meanwhile_is_not_replaced_either()
+    {
+        await using FakeDaemon daemon = OneKey.Start();
+        using Process process = Console.Start(daemon, "file", "encrypt", "mail", "-", Out);
+        await process.StandardInput.BaseStream.WriteAsync(new byte[5_000_000], TestContext.Current.CancellationToken);
+        await File.WriteAllTextAsync(Out, "precious", TestContext.Current.CancellationToken);
+        process.StandardInput.Close();
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(73, process.ExitCode);
+        Assert.Equal("precious", await File.ReadAllTextAsync(Out, TestContext.Current.CancellationToken));
+        Assert.Equal(["out"], Names());
+    }
+
+    [Fact]
     public async Task What_is_not_a_regular_file_is_never_replaced()
     {
         await using FakeDaemon daemon = OneKey.Start();
