@@ -18,7 +18,12 @@ internal sealed record Failure(int ExitCode, string Sentence)
     {
         CommandException command => new(command.ExitCode, command.Message),
         KmsException refusal => new(
-            refusal.Code > 0 ? Output.ExitCode.Refused + (int)refusal.Code : Output.ExitCode.Internal,
+            refusal.Code switch
+            {
+                > 0 => Output.ExitCode.Refused + (int)refusal.Code,
+                KmsErrorCode.InvalidParams => Output.ExitCode.Usage,
+                _ => Output.ExitCode.Internal,
+            },
             $"{refusal.Message} {Advice(refusal)}".TrimEnd()),
         KmsUnreachableException unreachable => new(Output.ExitCode.Unreachable, unreachable.Message),
         SealedFileException file => new(Output.ExitCode.BadData, file.Message),
