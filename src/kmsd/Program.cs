@@ -36,6 +36,11 @@ internal static class Program
             await Console.Error.WriteLineAsync($"kmsd: {exception.Message}");
             return exception.ExitCode;
         }
+        catch (InsufficientMemoryException exception)
+        {
+            await Console.Error.WriteLineAsync($"kmsd: {exception.Message}");
+            return ExitCode.Configuration;
+        }
 #pragma warning disable CA1031 // The last resort: the whole story goes to the journal, and the code says that it is our fault.
         catch (Exception exception)
 #pragma warning restore CA1031

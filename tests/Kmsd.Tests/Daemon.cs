@@ -90,14 +90,16 @@ internal sealed class Daemon : IAsyncDisposable
         _database = Database.Open(Path);
         try
         {
-            (Instance instance, StoredCode instanceCode) = Instance.Read(_database);
-            (StoredGeneration generation, StoredCode generationCode) = StoredGeneration.Read(_database, instance.Id);
+            (Instance instance, StoredCode instanceCode) = _database.Load(Instance.Read);
+            (StoredGeneration generation, StoredCode generationCode) = _database.Load(
+                from => StoredGeneration.Read(from, instance.Id));
             RowAuthenticator authenticator = new(_rowsKey, instance.Id, Root.Generation);
             instance.Verify(authenticator, instanceCode);
             generation.Verify(authenticator, generationCode);
             LoaderLog = new ListLogger<CatalogueLoader>();
-            Catalogue = new CatalogueLedger(_database, authenticator, new CatalogueLoader(_database, authenticator, LoaderLog).Load());
-            HistoryLog history = new(_database, authenticator, _historyKey);
+            Catalogue loaded = _database.Load(from => new CatalogueLoader(from, authenticator, LoaderLog).Load());
+            Catalogue = new CatalogueLedger(_database, authenticator, loaded);
+            HistoryLog history = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
             Writer = new Writer(_database, [Catalogue, history], new ListLogger<Writer>());
             Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle);
             Operations = Serve.Wire(

@@ -44,8 +44,10 @@ internal sealed class PendingRequest<TResult>(long id, JsonTypeInfo<TResult> typ
                 (value as IDisposable)?.Dispose(); // Nobody waits any more: what is secret in it is zeroed.
             }
         }
-        catch (JsonException exception)
+        catch (Exception exception) when (exception is JsonException or NotSupportedException or InvalidOperationException
+            or FormatException or ArgumentException or OverflowException)
         {
+            // Whatever the reason: this request is answered, and the reader goes on.
             _ = _answer.TrySetException(new KmsException(
                 KmsErrorCode.Internal, "The daemon's answer doesn't have the form that this client knows; compare their versions.", exception));
         }

@@ -58,7 +58,7 @@ internal static class CommandTree
         {
             return ExitCode.Signalled + signal;
         }
-        catch (Exception exception) when (Failure.From(exception) is { } failure)
+        catch (Exception exception) when (Failure.From(exception) is Failure failure)
         {
             await Failure.WriteAsync(failure.Sentence);
             return failure.ExitCode;

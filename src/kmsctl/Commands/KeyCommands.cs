@@ -27,7 +27,7 @@ internal static class KeyCommands
             Arity = ArgumentArity.OneOrMore,
         };
         return Session.Command(
-            "create", "Make a key. Nobody but the store's managers may use it without a grant, its maker included.",
+            "create", "Make a key. Nobody may use it without a grant, its maker and the store's managers included.",
             async session =>
             {
                 KeyDescription key = await session.Client.CreateKeyAsync(
@@ -39,7 +39,7 @@ internal static class KeyCommands
                         Protection = session.Get(protection),
                         RotationPeriodDays = session.Get(period),
                         Memo = session.Get(memo),
-                        Grants = session.Get(grants),
+                        Grants = session.Get(grants) is { Length: > 0 } given ? given : null,
                     },
                     session.CancellationToken);
                 Write(session, key);

@@ -14,18 +14,24 @@ internal sealed class CommandException(int exitCode, string sentence, Exception?
 /// <summary>How an exception is told.</summary>
 internal sealed record Failure(int ExitCode, string Sentence)
 {
-    /// <summary>Null for what shouldn't happen.</summary>
-    public static Failure? From(Exception exception) => exception switch
+    public static Failure From(Exception exception) => exception switch
     {
         CommandException command => new(command.ExitCode, command.Message),
         KmsException refusal => new(
-            refusal.Code > 0 ? Output.ExitCode.Refused + (int)refusal.Code : Output.ExitCode.Internal,
+            refusal.Code switch
+            {
+                > 0 => Output.ExitCode.Refused + (int)refusal.Code,
+                KmsErrorCode.InvalidParams => Output.ExitCode.Usage,
+                _ => Output.ExitCode.Internal,
+            },
             $"{refusal.Message} {Advice(refusal)}".TrimEnd()),
         KmsUnreachableException unreachable => new(Output.ExitCode.Unreachable, unreachable.Message),
         SealedFileException file => new(Output.ExitCode.BadData, file.Message),
         IOException or UnauthorizedAccessException => new(
             Output.ExitCode.InputOutput, $"Reading or writing failed: {exception.Message.TrimEnd('.')}; check the disk and try again."),
-        _ => null,
+        _ => new(
+            Output.ExitCode.Internal,
+            $"Something unexpected happened ({exception.GetType().Name}: {exception.Message}); please report it."),
     };
 
     public static Task WriteAsync(string sentence) => Console.Error.WriteLineAsync($"kmsctl: {Text.Clean(sentence)}");

@@ -69,15 +69,15 @@ internal static class Init
     {
         DateTimeOffset now = clock.GetUtcNow();
         var instance = Instance.New(now);
-        RootGenerationDescriptor descriptor = TokenAccess.Try(() => token.CreateGeneration(FirstGeneration, instance.Id));
         string temporary = Path.Combine(Path.GetDirectoryName(path)!, TemporaryName);
+        RemoveLeftOver(temporary);
+        RootGenerationDescriptor descriptor = TokenAccess.Try(() => token.CreateGeneration(FirstGeneration, instance.Id));
         try
         {
             StoredGeneration generation = new(descriptor, now, now.AddDays(options.RotateDays));
             RootGeneration keys = TokenAccess.Try(() => token.OpenGeneration(descriptor));
             using SecretBytes rowsKey = keys.DeriveKey(TokenAccess.RowsKeyLabel);
             using SecretBytes historyKey = keys.DeriveKey(TokenAccess.HistoryKeyLabel);
-            File.Delete(temporary);
             using (var database = Database.Create(temporary))
             {
                 Fill(database, new RowAuthenticator(rowsKey, instance.Id, descriptor.Number), historyKey, instance, generation);
@@ -86,11 +86,35 @@ internal static class Init
             FaultPoint.Reach("init.before-rename");
             Durable.Rename(temporary, path);
         }
-        catch
+        catch (Exception exception)
         {
-            token.DestroyGeneration(descriptor);
-            File.Delete(temporary);
+            RemoveLeftOver(temporary);
+            try
+            {
+                token.DestroyGeneration(descriptor);
+            }
+            catch (TokenException undo)
+            {
+                throw new StartupException(
+                    TokenFaults.ToStartupException(undo).ExitCode,
+                    $"{exception.Message} The keys just made could not be removed from the token either: {undo.Message}",
+                    exception);
+            }
+
             throw;
+        }
+    }
+
+    /// <summary>Removes what a run that was cut off left.</summary>
+    private static void RemoveLeftOver(string temporary)
+    {
+        try
+        {
+            File.Delete(temporary);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new StartupException(ExitCode.CannotCreate, $"{temporary} is in the way: {exception.Message}", exception);
         }
     }
 

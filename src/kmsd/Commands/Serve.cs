@@ -34,8 +34,8 @@ internal static class Serve
 
         using StateDirectory state = Preparation.OpenState(options);
         using var database = Database.Open(Path.Combine(state.Path, Database.FileName));
-        (Instance instance, StoredCode instanceCode) = Instance.Read(database);
-        (StoredGeneration generation, StoredCode generationCode) = StoredGeneration.Read(database, instance.Id);
+        (Instance instance, StoredCode instanceCode) = database.Load(Instance.Read);
+        (StoredGeneration generation, StoredCode generationCode) = database.Load(from => StoredGeneration.Read(from, instance.Id));
 
         // Only this class knows the logger before the host is built, so that a failed start has one way out: an exception.
         using ILoggerFactory logs = LoggerFactory.Create(logging => logging.AddConsole(console =>
@@ -44,16 +44,16 @@ internal static class Serve
             console.LogToStandardErrorThreshold = LogLevel.Trace;
         }));
         using HsmRootKey root = OpenRoot(options, generation.Descriptor, logs);
-        using SecretBytes rowsKey = root.DeriveKey(TokenAccess.RowsKeyLabel);
-        using SecretBytes historyKey = root.DeriveKey(TokenAccess.HistoryKeyLabel);
+        using SecretBytes rowsKey = TokenAccess.Try(() => root.DeriveKey(TokenAccess.RowsKeyLabel));
+        using SecretBytes historyKey = TokenAccess.Try(() => root.DeriveKey(TokenAccess.HistoryKeyLabel));
         RowAuthenticator authenticator = new(rowsKey, instance.Id, root.Generation);
         instance.Verify(authenticator, instanceCode);
         generation.Verify(authenticator, generationCode);
         await KernelRandom.MixInAsync(root);
 
-        Catalogue loaded = new CatalogueLoader(database, authenticator, logs.CreateLogger<CatalogueLoader>()).Load();
+        Catalogue loaded = database.Load(from => new CatalogueLoader(from, authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
         CatalogueLedger catalogue = new(database, authenticator, loaded);
-        HistoryLog history = new(database, authenticator, historyKey);
+        HistoryLog history = database.Load(from => new HistoryLog(from, authenticator, historyKey));
         Writer writer = new(database, [catalogue, history], logs.CreateLogger<Writer>());
         using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
@@ -63,11 +63,15 @@ internal static class Serve
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
         ConnectionLimits limits = new(options.MaxMessageBytes, options.MaxInFlight, options.FirstRequestTimeout);
         RpcServer server = new(listener, operations, connections, limits, logs.CreateLogger<RpcServer>());
-        _ = builder.Services.AddHostedService(_ => new Service(server, writer, cache, clock));
+        using Service service = new(server, writer, cache, clock);
+        _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();
         RpcLog.Serving(logs.CreateLogger<RpcServer>(), listener.LocalEndPoint?.ToString() ?? options.Socket);
         await host.RunAsync();
+
+        // The host ends in silence when a service fails; the failure must reach the exit code.
+        await (service.ExecuteTask ?? Task.CompletedTask);
     }
 
     private static HsmRootKey OpenRoot(DaemonOptions options, RootGenerationDescriptor descriptor, ILoggerFactory logs)

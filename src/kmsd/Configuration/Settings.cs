@@ -28,7 +28,7 @@ internal static class Settings
             ["serial"] = (options, entry) => options.TokenSerial = NotEmpty(entry),
             ["pin_file"] = (options, entry) => options.PinFile = AbsolutePath(entry),
             ["wrap"] = (_, entry) => Only(entry, "auto"),
-            ["anchor"] = (_, entry) => Only(entry, "required", "off"),
+            ["anchor"] = (_, entry) => Only(entry, "off"),
             ["timeout"] = (options, entry) => options.TokenTimeout = Duration(entry, TimeSpan.FromMilliseconds(100)),
         },
         ["access"] = new(StringComparer.Ordinal)

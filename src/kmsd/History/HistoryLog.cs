@@ -31,7 +31,7 @@ internal sealed class HistoryLog : IBatchParticipant
     private Head _mark;
 
     /// <summary>Takes the chain up where the head row says it ends.</summary>
-    /// <exception cref="StartupException">The head row, or the entry it names, doesn't verify.</exception>
+    /// <exception cref="StartupException">The head row doesn't verify, or the entries don't end where it says. Entries themselves are not read here.</exception>
     public HistoryLog(Database database, RowAuthenticator authenticator, SecretBytes historyKey)
     {
         _database = database;

@@ -117,34 +117,34 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
                 return;
             }
 
-            long number = reader.GetInt64(1);
-            if (!Wire.KeyStates.TryParse(reader.GetString(2), out KeyState state)
-                || !_material.TryGetValue((tag, number), out SealedMaterial? material))
+            if (!Try(reader, row => ReadVersion(row, tag), out KeyVersion? version))
             {
                 _ = _badKeys.Add(tag);
-                Group(_versions, tag).Add(Unreadable(number));
                 return;
             }
 
-            Usage usage = new(reader.GetInt64(5), reader.GetInt64(6), reader.GetTimeOrNull(7));
-            KeyVersion version = new()
-            {
-                Number = number,
-                State = state,
-                CreatedAt = reader.GetTime(3),
-                StateChangedAt = reader.GetTime(4),
-                Material = material,
-                Usage = new UsageCounter(usage),
-            };
             StoredCode code = reader.GetCode(8);
             if (!authenticator.Verify(KeyRows.Version(authenticator, tag, version), code)
-                || !authenticator.Verify(KeyRows.VersionUsage(authenticator, tag, number, usage), code with { Code = reader.GetBlob(11) }))
+                || !authenticator.Verify(
+                    KeyRows.VersionUsage(authenticator, tag, version.Number, version.Usage.Committed), code with { Code = reader.GetBlob(11) }))
             {
                 _ = _badKeys.Add(tag);
             }
 
             Group(_versions, tag).Add(version);
         });
+
+    private KeyVersion ReadVersion(SqliteDataReader reader, KeyTag tag) => new()
+    {
+        Number = reader.GetInt64(1),
+        State = Parse(Wire.KeyStates, reader.GetString(2)),
+        CreatedAt = reader.GetTime(3),
+        StateChangedAt = reader.GetTime(4),
+        Material = _material.TryGetValue((tag, reader.GetInt64(1)), out SealedMaterial? material)
+            ? material
+            : throw new FormatException("The version has no material."),
+        Usage = new UsageCounter(new Usage(reader.GetInt64(5), reader.GetInt64(6), reader.GetTimeOrNull(7))),
+    };
 
     private void ReadGrants() => database.Prepare(
         "SELECT tag, principal, role, granted_at, mac_generation, encoding_version, row_code FROM grants").Query(reader =>
@@ -215,7 +215,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             PendingRotationPeriodDays = checked((int?)reader.GetNumberOrNull(10)),
             NextRotationAt = reader.GetTime(11),
             DeleteAt = reader.GetTimeOrNull(12),
-            Versions = [.. _versions.GetValueOrDefault(tag, [Unreadable(0)])],
+            Versions = [.. _versions.GetValueOrDefault(tag, [])],
             Grants = [.. _grants.GetValueOrDefault(tag, [])],
             Usage = new UsageCounter(new Usage(reader.GetInt64(14), 0, reader.GetTimeOrNull(15))),
         };
@@ -226,7 +226,8 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
         StoredCode code = reader.GetCode(16);
         bool hasEveryVersion = key.Versions.Select(version => version.Number)
             .SequenceEqual(Enumerable.Range(1, key.Versions.Length).Select(number => (long)number));
-        if (!hasEveryVersion
+        if (key.Versions.IsEmpty
+            || !hasEveryVersion
             || reader.GetInt64(13) != key.CurrentVersion.Number
             || !authenticator.Verify(KeyRows.Key(authenticator, key), code)
             || !authenticator.Verify(
@@ -235,16 +236,6 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             _ = _badKeys.Add(key.Tag);
         }
     }
-
-    /// <summary>In place of a version that isn't there whole: its key keeps its name and its place, in quarantine.</summary>
-    private static KeyVersion Unreadable(long number) => new()
-    {
-        Number = number,
-        State = KeyState.None,
-        CreatedAt = default,
-        StateChangedAt = default,
-        Material = new SealedMaterial(0, "", "", []),
-    };
 
     private static Member ReadMember(SqliteDataReader reader) => new(
         Principal.FromStored(reader.GetString(1)), Parse(Wire.StoreRoles, reader.GetString(2)), reader.GetTime(3));

@@ -19,7 +19,7 @@ internal static class KeyDescriptions
             Protection = key.Protection,
             State = key.State,
             Memo = key.Memo,
-            CurrentVersion = key.CurrentVersion.Number,
+            CurrentVersion = key.Versions.Length,
             CreatedAt = key.CreatedAt,
             StateChangedAt = key.StateChangedAt,
             RotationPeriodDays = key.RotationPeriodDays,
@@ -29,9 +29,7 @@ internal static class KeyDescriptions
             UsageCount = usage.Calls,
             LastUsedAt = usage.LastUsedAt,
             MyRoles = [.. RolesOf(store, key, caller)],
-            Warnings = key.RotationPeriodDays > Limits.RotationPeriodDaysWarned
-                ? [$"The rotation period of {key.RotationPeriodDays} days is longer than {Limits.RotationPeriodDaysWarned}."]
-                : null,
+            Warnings = WarningsOf(key),
         };
     }
 
@@ -48,6 +46,22 @@ internal static class KeyDescriptions
             }),
         ],
     };
+
+    private static string[]? WarningsOf(Key key)
+    {
+        List<string> warnings = [];
+        if (key.IsQuarantined)
+        {
+            warnings.Add("What is stored of this key doesn't match its authentication code; it isn't served.");
+        }
+
+        if (key.RotationPeriodDays > Limits.RotationPeriodDaysWarned)
+        {
+            warnings.Add($"The rotation period of {key.RotationPeriodDays} days is longer than {Limits.RotationPeriodDaysWarned}.");
+        }
+
+        return warnings.Count > 0 ? [.. warnings] : null;
+    }
 
     private static IEnumerable<string> RolesOf(KeyStore store, Key key, Caller caller)
     {

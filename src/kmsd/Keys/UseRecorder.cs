@@ -54,7 +54,9 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
             Items = 1,
             ContextDigest = use.Context is { Length: > 0 } context ? SHA256.HashData(context) : null,
         });
-        catalogue.CountUse(key, version, items: 1, now);
+
+        // The items of a version are what its algorithm's limit counts: encryptions alone.
+        catalogue.CountUse(key, version, items: use.Action == KeyAction.Encrypt ? 1 : 0, now);
     }
 
     private sealed class Request(UseRecorder recorder, KeyUse use) : WriteRequest

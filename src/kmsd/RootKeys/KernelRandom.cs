@@ -1,3 +1,6 @@
+using Kms.Client.Protocol;
+using Kmsd.Hosting;
+
 namespace Kmsd.RootKeys;
 
 /// <summary>At start the token's random is mixed into the kernel's pool (random(4)); keys and nonces are drawn from there.</summary>
@@ -5,10 +8,19 @@ internal static class KernelRandom
 {
     private const int BytesMixedIn = 64;
 
+    /// <exception cref="StartupException">75: the token doesn't answer.</exception>
     public static async Task MixInAsync(RootKey root)
     {
         byte[] bytes = new byte[BytesMixedIn];
-        await root.FillRandomAsync(bytes, CancellationToken.None);
+        try
+        {
+            await root.FillRandomAsync(bytes, CancellationToken.None);
+        }
+        catch (KmsException exception)
+        {
+            throw new StartupException(ExitCode.TokenAbsent, "The token gives no random bytes; it doesn't answer.", exception);
+        }
+
         await File.WriteAllBytesAsync("/dev/urandom", bytes, CancellationToken.None);
     }
 }

@@ -70,6 +70,22 @@ internal sealed class Database : IDisposable
         }
     }
 
+    /// <summary>Reads at start, where whatever can't be read means that the file is damaged.</summary>
+    /// <exception cref="StartupException">78: it is damaged.</exception>
+    public T Load<T>(Func<Database, T> read)
+    {
+        try
+        {
+            return read(this);
+        }
+        catch (Exception exception) when (exception is SqliteException or ArgumentException or FormatException or OverflowException
+            or InvalidCastException)
+        {
+            throw new StartupException(
+                ExitCode.Configuration, $"The database is damaged: {exception.Message} Restore it from a backup.", exception);
+        }
+    }
+
     /// <summary>A statement that is prepared once and kept.</summary>
     public Statement Prepare(string sql)
     {

@@ -77,9 +77,6 @@ internal sealed class Statement
 /// <summary>Reads of columns that may be NULL, and of the types that the schema uses.</summary>
 internal static class SqliteReaderExtensions
 {
-    private static readonly long s_firstTime = DateTimeOffset.MinValue.ToUnixTimeMilliseconds();
-    private static readonly long s_lastTime = DateTimeOffset.MaxValue.ToUnixTimeMilliseconds();
-
     public static byte[] GetBlob(this SqliteDataReader reader, int column) => reader.GetFieldValue<byte[]>(column);
 
     public static byte[]? GetBlobOrNull(this SqliteDataReader reader, int column) =>
@@ -88,9 +85,8 @@ internal static class SqliteReaderExtensions
     public static long? GetNumberOrNull(this SqliteDataReader reader, int column) =>
         reader.IsDBNull(column) ? null : reader.GetInt64(column);
 
-    /// <summary>A number that is no time becomes the nearest that is: its row's code then doesn't match.</summary>
     public static DateTimeOffset GetTime(this SqliteDataReader reader, int column) =>
-        DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(reader.GetInt64(column), s_firstTime, s_lastTime));
+        DateTimeOffset.FromUnixTimeMilliseconds(reader.GetInt64(column));
 
     public static DateTimeOffset? GetTimeOrNull(this SqliteDataReader reader, int column) =>
         reader.IsDBNull(column) ? null : reader.GetTime(column);

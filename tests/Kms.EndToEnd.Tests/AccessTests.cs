@@ -1,0 +1,143 @@
+using System.Text.Json;
+using Kms.EndToEnd.Tests.Support;
+
+namespace Kms.EndToEnd.Tests;
+
+/// <summary>Real accounts of the system, through <c>setpriv</c>: the kernel says who calls, and the matrix what he may.</summary>
+public sealed class AccessTests(ServingFixture serving) : IClassFixture<ServingFixture>
+{
+    // Accounts and a group that every Debian has.
+    private const string Encryptor = "daemon";
+    private const string Decryptor = "bin";
+    private const string Stranger = "games";
+    private const string Supplementary = "backup";
+
+    private const int NotFound = 11;
+    private const int Forbidden = 12;
+
+    [Fact]
+    public async Task Each_does_his_part_and_is_refused_the_others()
+    {
+        SkipUnlessRoot();
+        await MakeKeyAsync("parts", $"user:{Encryptor}:encryptor", $"user:{Decryptor}:decryptor");
+        byte[] secret = "a password"u8.ToArray();
+
+        Finished encrypted = await AsAsync(Encryptor, null, secret, "encrypt", "parts", "-");
+        Assert.Equal(0, encrypted.ExitCode);
+        byte[] ciphertext = System.Text.Encoding.ASCII.GetBytes(encrypted.Output);
+
+        Finished opened = await AsAsync(Decryptor, null, ciphertext, "decrypt", "parts", "-");
+        Assert.Equal((0, "a password"), (opened.ExitCode, opened.Output));
+
+        Assert.Equal(Forbidden, (await AsAsync(Encryptor, null, ciphertext, "decrypt", "parts", "-")).ExitCode);
+        Assert.Equal(Forbidden, (await AsAsync(Decryptor, null, secret, "encrypt", "parts", "-")).ExitCode);
+        Assert.Equal(Forbidden, (await AsAsync(Decryptor, null, secret, "data-key", "parts")).ExitCode);
+    }
+
+    [Fact]
+    public async Task A_stranger_is_told_what_is_told_of_a_key_that_isnt_there()
+    {
+        SkipUnlessRoot();
+        await MakeKeyAsync("hidden", $"user:{Encryptor}:encryptor");
+        foreach (string[] command in new string[][] { ["key", "show"], ["encrypt"], ["decrypt"], ["grant", "list"], ["data-key"] })
+        {
+            byte[] input = command[0] == "decrypt" ? "kms:v1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"u8.ToArray() : [];
+            Finished hidden = await AsAsync(Stranger, null, input, [.. command, "hidden"]);
+            Finished absent = await AsAsync(Stranger, null, input, [.. command, "absent"]);
+            Assert.Equal((NotFound, NotFound), (hidden.ExitCode, absent.ExitCode));
+            Assert.Equal(absent.Error.Replace("absent", "hidden", StringComparison.Ordinal), hidden.Error);
+        }
+    }
+
+    [Fact]
+    public async Task A_right_of_a_supplementary_group_counts()
+    {
+        SkipUnlessRoot();
+        await MakeKeyAsync("by-group", $"group:{Supplementary}:encryptorDecryptor");
+        Finished without = await AsAsync(Stranger, null, "x"u8.ToArray(), "encrypt", "by-group", "-");
+        Assert.Equal(NotFound, without.ExitCode);
+
+        Finished with = await AsAsync(Stranger, Supplementary, "x"u8.ToArray(), "encrypt", "by-group", "-");
+        Assert.Equal(0, with.ExitCode);
+    }
+
+    [Fact]
+    public async Task A_revoked_right_is_gone_on_an_open_connection_too()
+    {
+        await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        _ = await wire.MakeKeyAsync("revoked");
+        await using Wire other = await Wire.ConnectAsync(serving.Host.Socket);
+        string ciphertext = await other.EncryptAsync("revoked", "x"u8.ToArray());
+        _ = await wire.ResultAsync("grants.remove", """{"key":"revoked","principal":"uid:0","role":"encryptorDecryptor"}""");
+        Assert.Equal("forbidden", await other.ReasonAsync("crypto.decrypt", $$"""{"key":"revoked","ciphertext":"{{ciphertext}}"}"""));
+    }
+
+    [Fact]
+    public async Task Root_has_no_right_by_itself()
+    {
+        SkipUnlessRoot();
+        await MakeKeyAsync("not-roots", $"user:{Encryptor}:manager");
+        await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        Assert.Equal("forbidden", await wire.ReasonAsync("crypto.encrypt", """{"key":"not-roots","plaintext":"QQ=="}"""));
+    }
+
+    [Theory]
+    [InlineData("uid:65534")]
+    [InlineData("uid:4294967295")]
+    [InlineData("uid:61184")]
+    [InlineData("unit:cron.service")]
+    [InlineData("user:no-such-user")]
+    [InlineData("1000")]
+    public async Task Nobody_and_borrowed_ids_are_never_granted(string principal)
+    {
+        await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        string name = "never-" + Math.Abs(principal.GetHashCode(StringComparison.Ordinal)).ToString(System.Globalization.CultureInfo.InvariantCulture);
+        _ = await wire.MakeKeyAsync(name);
+        string reason = await wire.ReasonAsync("grants.add", $$"""{"key":"{{name}}","principal":"{{principal}}","role":"encryptor"}""");
+        Assert.True(reason is "invalidParams" or "unsupported", reason);
+        JsonElement grants = await wire.ResultAsync("grants.list", $$"""{"key":"{{name}}"}""");
+        Assert.Equal(1, grants.GetProperty("grants").GetArrayLength());
+    }
+
+    [Fact]
+    public async Task Ciphertext_opens_under_its_own_key_version_and_context_alone()
+    {
+        await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        _ = await wire.MakeKeyAsync("mine");
+        _ = await wire.MakeKeyAsync("other");
+        string plain = await wire.EncryptAsync("mine", "secret"u8.ToArray());
+        string bound = await wire.EncryptAsync("mine", "secret"u8.ToArray(), "here");
+
+        Assert.Equal("invalidCiphertext", await Reason("other", plain, null));
+        Assert.Equal("invalidCiphertext", await Reason("mine", plain, "there"));
+        Assert.Equal("invalidCiphertext", await Reason("mine", bound, null));
+        Assert.Equal("invalidCiphertext", await Reason("mine", bound, "her"));
+        Assert.Equal("invalidCiphertext", await Reason("mine", plain.Replace(":v1:", ":v2:", StringComparison.Ordinal), null));
+        Assert.Equal("ok", await Reason("mine", plain, ""));
+        Assert.Equal("ok", await Reason("mine", bound, "here"));
+
+        async Task<string> Reason(string key, string ciphertext, string? context) => await wire.ReasonAsync(
+            "crypto.decrypt",
+            $$"""{"key":"{{key}}","ciphertext":"{{ciphertext}}"{{(context is null ? "" : $",\"context\":\"{Wire.Base64(System.Text.Encoding.UTF8.GetBytes(context))}\"")}}}""");
+    }
+
+    private static void SkipUnlessRoot() => Assert.SkipUnless(
+        System.Environment.UserName == "root", "Needs root: it acts as several accounts (setpriv).");
+
+    private async Task MakeKeyAsync(string name, params string[] grants)
+    {
+        await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        _ = await wire.MakeKeyAsync(name, string.Join(',', grants.Select(grant =>
+        {
+            int at = grant.LastIndexOf(':');
+            return $$"""{"principal":"{{grant[..at]}}","role":"{{grant[(at + 1)..]}}"}""";
+        })));
+    }
+
+    private async Task<Finished> AsAsync(string user, string? group, byte[] input, params string[] arguments) => await Shell.RunAsync(
+        "setpriv",
+        [$"--reuid={user}", $"--regid={user}", group is null ? "--clear-groups" : $"--groups={group}", Repository.Kmsctl, .. arguments],
+        new() { ["KMSD_SOCKET"] = serving.Host.Socket },
+        input,
+        "/");
+}

@@ -1,0 +1,88 @@
+using Kms.EndToEnd.Tests.Support;
+
+namespace Kms.EndToEnd.Tests;
+
+/// <summary>Somebody writes the database behind the daemon's back, with the sqlite3 tool: what he wrote is not served.</summary>
+public sealed class IntegrityTests
+{
+    [Theory]
+    [InlineData("UPDATE grants SET principal = 'uid:1'")]
+    [InlineData("UPDATE grants SET role = 'manager'")]
+    [InlineData("UPDATE keys SET state = 'disabled'")]
+    [InlineData("UPDATE keys SET name = 'renamed'")]
+    [InlineData("UPDATE versions SET state = 'disabled'")]
+    [InlineData("UPDATE version_material SET blob = randomblob(length(blob))")]
+    [InlineData("UPDATE keys SET usage_count = 0")]
+    [InlineData("DELETE FROM version_material")]
+    [InlineData("UPDATE versions SET created_at = 9223372036854775807")]
+    [InlineData("UPDATE versions SET version = 2")]
+    [InlineData("DELETE FROM versions")]
+    public async Task A_changed_row_takes_its_key_out_of_service_and_no_other(string sql)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await using (Daemon daemon = await host.StartAsync())
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            string tag = await wire.MakeKeyAsync("victim");
+            _ = await wire.MakeKeyAsync("bystander");
+            _ = await wire.EncryptAsync("victim", "x"u8.ToArray());
+            Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+            await host.SqlAsync($"{sql} WHERE tag = x'{tag}'");
+        }
+
+        await using Daemon again = await host.StartAsync();
+        await using Wire client = await Wire.ConnectAsync(host.Socket);
+        foreach (string name in new[] { "victim", "renamed" })
+        {
+            string reason = await client.ReasonAsync("crypto.encrypt", $$"""{"key":"{{name}}","plaintext":"QQ=="}""");
+            string expected = sql.Contains("renamed", StringComparison.Ordinal) == (name == "renamed") ? "integrityFailure" : "notFound";
+            Assert.Equal(expected, reason);
+        }
+
+        string ciphertext = await client.EncryptAsync("bystander", "y"u8.ToArray());
+        Assert.Equal("y"u8.ToArray(), await client.DecryptAsync("bystander", ciphertext));
+        Assert.Equal("degraded", (await client.ResultAsync("system.status")).GetProperty("status").GetString());
+    }
+
+    [Theory]
+    [InlineData("UPDATE instance SET epoch = epoch + 1")]
+    [InlineData("UPDATE root_generations SET rotate_by = rotate_by + 1")]
+    [InlineData("UPDATE root_generations SET rotate_by = 9223372036854775807")]
+    [InlineData("UPDATE instance SET last_seen_at = 9223372036854775807")]
+    [InlineData("UPDATE history_heads SET sequence = sequence - 1")]
+    [InlineData("DELETE FROM history WHERE sequence = (SELECT max(sequence) FROM history)")]
+    public async Task What_everything_rests_on_stops_the_start(string sql)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await host.SqlAsync(sql);
+        Finished refused = await host.RefusedAsync();
+        Assert.Equal(78, refused.ExitCode);
+        Assert.Contains("estore", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Two_blobs_exchanged_open_nothing()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await using (Daemon daemon = await host.StartAsync())
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            _ = await wire.MakeKeyAsync("one");
+            _ = await wire.MakeKeyAsync("two");
+            _ = await daemon.StopAsync();
+        }
+
+        await host.SqlAsync("""
+            CREATE TEMP TABLE swapped AS SELECT a.rowid AS id, b.blob AS blob, b.row_code AS code
+            FROM version_material a JOIN version_material b ON a.rowid != b.rowid;
+            UPDATE version_material SET blob = (SELECT blob FROM swapped WHERE id = version_material.rowid),
+                row_code = (SELECT code FROM swapped WHERE id = version_material.rowid);
+            """);
+        await using Daemon again = await host.StartAsync();
+        await using Wire client = await Wire.ConnectAsync(host.Socket);
+        foreach (string name in new[] { "one", "two" })
+        {
+            Assert.Equal("integrityFailure", await client.ReasonAsync("crypto.encrypt", $$"""{"key":"{{name}}","plaintext":"QQ=="}"""));
+        }
+    }
+}

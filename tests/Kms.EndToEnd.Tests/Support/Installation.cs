@@ -1,0 +1,108 @@
+namespace Kms.EndToEnd.Tests.Support;
+
+/// <summary>A token, a PIN file, a configuration and a state folder of their own; gone at the end.</summary>
+internal sealed class Installation : IAsyncDisposable
+{
+    public const string Label = "e2e";
+
+    private readonly Dictionary<(string Section, string Key), string> _settings = [];
+
+    private Installation(string path)
+    {
+        Path = path;
+        Set("daemon", "socket", Socket);
+        Set("daemon", "socket_group", "root");
+        Set("daemon", "socket_mode", "0666");
+        Set("daemon", "state_dir", State);
+        Set("token", "module", Repository.SoftHsm);
+        Set("token", "label", Label);
+        Set("token", "pin_file", PinFile);
+    }
+
+    public string Path { get; }
+
+    public string Socket => System.IO.Path.Combine(Path, "kmsd.sock");
+
+    public string State => System.IO.Path.Combine(Path, "state");
+
+    public string Database => System.IO.Path.Combine(State, "kms.db");
+
+    public string PinFile => System.IO.Path.Combine(Path, "pin");
+
+    public string Configuration => System.IO.Path.Combine(Path, "kmsd.conf");
+
+    public Dictionary<string, string> Environment => new() { ["SOFTHSM2_CONF"] = System.IO.Path.Combine(Path, "softhsm2.conf") };
+
+    /// <summary>With a token, not yet initialised.</summary>
+    public static async Task<Installation> MakeEmptyAsync()
+    {
+        string path = Directory.CreateTempSubdirectory("kms-e2e-").FullName;
+        File.SetUnixFileMode(path, (UnixFileMode)0b111_101_101);
+        Installation installation = new(path);
+        _ = Directory.CreateDirectory(installation.State, (UnixFileMode)0b111_000_000);
+        WriteSecret(installation.PinFile, "e2e-user-pin\n");
+        await installation.MakeTokenAsync(Label);
+        return installation;
+    }
+
+    /// <summary>Initialised, ready to serve.</summary>
+    public static async Task<Installation> MakeAsync()
+    {
+        Installation installation = await MakeEmptyAsync();
+        Finished init = await installation.InitAsync();
+        return init.ExitCode == 0 ? installation : throw new InvalidOperationException($"init: {init.Error}");
+    }
+
+    public void Set(string section, string key, string value) => _settings[(section, key)] = value;
+
+    public static void WriteSecret(string path, string text)
+    {
+        File.WriteAllText(path, text);
+        File.SetUnixFileMode(path, UnixFileMode.UserRead | UnixFileMode.UserWrite);
+    }
+
+    public async Task MakeTokenAsync(string label) =>
+        _ = await Shell.SucceedAsync(Repository.Script("softhsm/make-token.sh"), Path, label, PinFile);
+
+    public void WriteConfiguration(string? more = null)
+    {
+        IEnumerable<string> sections = _settings.GroupBy(setting => setting.Key.Section).Select(section =>
+            $"[{section.Key}]\n{string.Concat(section.Select(setting => $"{setting.Key.Key} = {setting.Value}\n"))}");
+        File.WriteAllText(Configuration, string.Concat(sections) + more);
+        File.SetUnixFileMode(Configuration, (UnixFileMode)0b110_100_100);
+    }
+
+    public async Task<Finished> InitAsync(params string[] arguments)
+    {
+        WriteConfiguration();
+        return await Shell.RunAsync(
+            Repository.Kmsd, ["init", "--config", Configuration, .. arguments.Length > 0 ? arguments : ["--root", "token"]], Environment);
+    }
+
+    /// <summary>Starts the daemon, and waits until it serves.</summary>
+    public Task<Daemon> StartAsync() => Daemon.StartAsync(this, Repository.Kmsd, []);
+
+    /// <summary>Starts the build with test hooks.</summary>
+    public Task<Daemon> StartTestBuildAsync(Dictionary<string, string> hooks) => Daemon.StartAsync(this, Repository.TestKmsd, hooks);
+
+    /// <summary>Runs the daemon where it is expected to refuse.</summary>
+    public async Task<Finished> RefusedAsync()
+    {
+        WriteConfiguration();
+        return await Shell.RunAsync(Repository.Kmsd, ["--config", Configuration], Environment);
+    }
+
+    public Task<Finished> KmsctlAsync(params string[] arguments) => KmsctlAsync([], arguments);
+
+    public Task<Finished> KmsctlAsync(byte[] input, params string[] arguments) =>
+        Shell.RunAsync(Repository.Kmsctl, arguments, new() { ["KMSD_SOCKET"] = Socket }, input);
+
+    /// <summary>Runs SQL in the stopped daemon's database with the sqlite3 tool.</summary>
+    public Task SqlAsync(string sql) => Shell.SucceedAsync("sqlite3", Database, sql);
+
+    public ValueTask DisposeAsync()
+    {
+        Directory.Delete(Path, recursive: true);
+        return ValueTask.CompletedTask;
+    }
+}

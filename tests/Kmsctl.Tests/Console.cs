@@ -1,0 +1,71 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+using Kms.Client.Tests;
+
+namespace Kmsctl.Tests;
+
+/// <summary>What one run of the console left.</summary>
+internal sealed record Run(int ExitCode, byte[] Output, string Errors)
+{
+    public string Text => Encoding.UTF8.GetString(Output);
+}
+
+/// <summary>Runs the console as its users do, as a process of its own.</summary>
+internal static partial class Console
+{
+    public static Task<Run> RunAsync(FakeDaemon? daemon, params string[] arguments) => RunAsync(daemon, [], arguments);
+
+    public static Task<Run> RunAsync(FakeDaemon? daemon, byte[] input, params string[] arguments) =>
+        FinishAsync(Start(daemon, arguments), input);
+
+    /// <summary>Standard output is a terminal of <c>script</c>(1), 200 columns wide.</summary>
+    public static Task<Run> RunOnTerminalAsync(FakeDaemon? daemon, params string[] arguments) =>
+        FinishAsync(
+            Start(daemon, "script", ["-qec", $"stty cols 200; {Host} {Program} {string.Join(' ', arguments)}", "/dev/null"]), []);
+
+    public static Process Start(FakeDaemon? daemon, params string[] arguments) => Start(daemon, Host, [Program, .. arguments]);
+
+    private static string Host => Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";
+
+    private static string Program => Path.Combine(AppContext.BaseDirectory, "kmsctl.dll");
+
+    private static Process Start(FakeDaemon? daemon, string program, string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["KMSD_SOCKET"] = daemon?.Path ?? "/nonexistent/kmsd.sock";
+        start.Environment["TERM"] = "xterm";
+        return Process.Start(start)!;
+    }
+
+    private static async Task<Run> FinishAsync(Process process, byte[] input)
+    {
+        using Process running = process;
+        Task<string> errors = process.StandardError.ReadToEndAsync();
+        using var output = new MemoryStream();
+        Task reading = process.StandardOutput.BaseStream.CopyToAsync(output);
+        try
+        {
+            await process.StandardInput.BaseStream.WriteAsync(input);
+            process.StandardInput.Close();
+        }
+        catch (IOException)
+        {
+            // It doesn't read what it doesn't need.
+        }
+
+        await reading;
+        await process.WaitForExitAsync();
+        return new Run(process.ExitCode, output.ToArray(), await errors);
+    }
+
+    public static void Signal(Process process, int signal) => _ = Kill(process.Id, signal);
+
+    [LibraryImport("libc", EntryPoint = "kill")]
+    private static partial int Kill(int process, int signal);
+}

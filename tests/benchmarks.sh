@@ -1,0 +1,88 @@
+#!/bin/bash
+# Numbers, not tests: start-up, memory, rates, and files against openssl. Ratios are of one run on one machine.
+#   tests/benchmarks.sh [MiB of the file, default 2048]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+mebibytes=${1-2048}
+native=$(pwd)/artifacts/native
+[ -x "$native/kmsd" ] || packaging/publish.sh
+dir=$(mktemp -d /tmp/kms-bench-XXXXXX)
+trap 'kill "$daemon" 2>/dev/null || true; rm -rf "$dir"' EXIT
+daemon=
+umask 077
+mkdir "$dir/state"
+printf 'benchmark-pin' > "$dir/pin"
+softhsm/make-token.sh "$dir" bench "$dir/pin" >/dev/null
+cat > "$dir/kmsd.conf" <<CONF
+[daemon]
+socket = $dir/kmsd.sock
+socket_group = $(id -gn)
+state_dir = $dir/state
+[token]
+module = /usr/lib/softhsm/libsofthsm2.so
+label = bench
+pin_file = $dir/pin
+[access]
+operators = uid:$(id -u)
+CONF
+export SOFTHSM2_CONF=$dir/softhsm2.conf KMSD_SOCKET=$dir/kmsd.sock PATH=$native:$PATH
+kmsd init --root token --config "$dir/kmsd.conf" >/dev/null
+uname -srm; nproc; git log -1 --format='commit %h' 2>/dev/null || true
+ls -l "$native/kmsd" "$native/kmsctl" | awk '{ print $NF ": " $5 " bytes" }'
+
+cat > "$dir/drive.py" <<'PY'
+import base64, json, os, socket, statistics, subprocess, sys, time
+conf, path = sys.argv[1], os.environ["KMSD_SOCKET"]
+notify = os.path.dirname(path) + "/notify"
+manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); manager.bind(notify)
+def start():
+    began = time.perf_counter()
+    process = subprocess.Popen(["kmsd", "--config", conf], stderr=subprocess.DEVNULL, env={**os.environ, "NOTIFY_SOCKET": notify})
+    while b"READY=1" not in manager.recv(4096): pass
+    return process, (time.perf_counter() - began) * 1000
+times = []
+for _ in range(10):
+    process, ms = start(); times.append(ms); process.terminate(); process.wait()
+    manager.setblocking(False)
+    try:
+        while True: manager.recv(4096)
+    except BlockingIOError: manager.setblocking(True)
+print(f"start to READY=1: median {statistics.median(times):.0f} ms, worst {max(times):.0f} ms of 10")
+process, _ = start()
+print("pid", process.pid, file=open(os.path.dirname(path) + "/pid", "w"))
+wire = socket.socket(socket.AF_UNIX); wire.connect(path); lines = wire.makefile("rwb")
+def call(method, **params):
+    lines.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"); lines.flush()
+    return json.loads(lines.readline())["result"]
+uid = f"uid:{os.getuid()}"
+call("members.add", store="default", principal=uid, role="manager")
+call("keys.create", name="bench", type="AES256-GCM96", grants=[{"principal": uid, "role": "encryptorDecryptor"}])
+status = lambda field: next(line for line in open(f"/proc/{process.pid}/status") if line.startswith(field)).split()[1]
+text = base64.b64encode(b"x" * 32).decode()
+print(f"resident when ready: {status('VmRSS')} KiB")
+for name, count, action in (("system.status", 5000, lambda: call("system.status")),
+                            ("crypto.encrypt of 32 bytes", 10000, lambda: call("crypto.encrypt", key="bench", plaintext=text))):
+    began = time.perf_counter()
+    for _ in range(count): action()
+    print(f"{name}, one connection, one at a time (Python client): {count / (time.perf_counter() - began):.0f}/s")
+print(f"resident after 10,000 encryptions: {status('VmRSS')} KiB")
+PY
+python3 "$dir/drive.py" "$dir/kmsd.conf"
+daemon=$(cut -d' ' -f2 "$dir/pid")
+
+head -c "$((mebibytes * 1048576))" /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null > "$dir/plain"
+sync; cat "$dir/plain" > /dev/null
+openssl rand -hex 32 > "$dir/key"
+timed() { local began; began=$(date +%s%N); "$@"; echo $(($(date +%s%N) - began)); }
+# Peak memory of a child, from the kernel's accounting.
+peak() { python3 -c 'import resource, subprocess, sys; code = subprocess.call(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=open("'"$dir/peak"'", "w")); sys.exit(code)' "$@"; }
+for round in 1 2; do
+    rm -f "$dir/by-openssl" "$dir/sealed" "$dir/opened"
+    openssl_ns=$(timed openssl enc -aes-256-ctr -K "$(cat "$dir/key")" -iv 00000000000000000000000000000000 -in "$dir/plain" -out "$dir/by-openssl")
+    rm -f "$dir/by-openssl"
+    encrypt_ns=$(timed peak kmsctl file encrypt bench "$dir/plain" "$dir/sealed"); encrypt_kib=$(cat "$dir/peak")
+    decrypt_ns=$(timed peak kmsctl file decrypt "$dir/sealed" "$dir/opened"); decrypt_kib=$(cat "$dir/peak")
+    cmp "$dir/plain" "$dir/opened"
+    rm -f "$dir/opened"
+    echo "$mebibytes MiB, round $round: openssl $((openssl_ns / 1000000)) ms; file encrypt $((encrypt_ns / 1000000)) ms ($((100 * openssl_ns / encrypt_ns)) % of openssl's speed, $encrypt_kib KiB resident); file decrypt $((decrypt_ns / 1000000)) ms ($((100 * openssl_ns / decrypt_ns)) %, $decrypt_kib KiB)"
+done
