@@ -8,6 +8,9 @@ public sealed class RequestGateTests
 {
     private const int MostBytes = 1000;
 
+    // Only a gate that stays shut for ever takes so long.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+
     [Fact]
     public void A_request_is_in_flight_from_entering_to_leaving()
     {
@@ -24,13 +27,13 @@ public sealed class RequestGateTests
     public async Task One_request_over_the_number_waits_until_another_leaves()
     {
         using RequestGate gate = new(2, MostBytes);
-        await Enter(gate, 1, 1);
-        await Enter(gate, 2, 1);
+        Pass(gate, 1, 1);
+        Pass(gate, 2, 1);
         Task third = Enter(gate, 3, 1);
         Assert.False(third.IsCompleted);
         Assert.False(gate.IsInFlight(new RequestId(3)));
         gate.Leave(new RequestId(2));
-        await third;
+        await third.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.True(gate.IsInFlight(new RequestId(3)));
     }
 
@@ -38,27 +41,27 @@ public sealed class RequestGateTests
     public async Task Bytes_hold_at_the_limit_and_wait_one_over_it()
     {
         using RequestGate gate = new(10, MostBytes);
-        await Enter(gate, 1, MostBytes - 1);
-        await Enter(gate, 2, 1);
+        Pass(gate, 1, MostBytes - 1);
+        Pass(gate, 2, 1);
         Task third = Enter(gate, 3, 1);
         Assert.False(third.IsCompleted);
         gate.Leave(new RequestId(2));
-        await third;
+        await third.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Task fourth = Enter(gate, 4, 1);
         Assert.False(fourth.IsCompleted);
         gate.Leave(new RequestId(1));
-        await fourth;
+        await fourth.WaitAsync(s_patience, TestContext.Current.CancellationToken);
     }
 
     [Fact]
     public async Task A_request_larger_than_the_bound_passes_when_it_is_alone()
     {
         using RequestGate gate = new(10, MostBytes);
-        await Enter(gate, 1, 1);
+        Pass(gate, 1, 1);
         Task large = Enter(gate, 2, MostBytes + 1);
         Assert.False(large.IsCompleted);
         gate.Leave(new RequestId(1));
-        await large;
+        await large.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.False(Enter(gate, 3, 1).IsCompleted);
     }
 
@@ -66,7 +69,7 @@ public sealed class RequestGateTests
     public async Task Leaving_twice_or_under_a_foreign_id_gives_no_room_away()
     {
         using RequestGate gate = new(1, MostBytes);
-        await Enter(gate, 1, 1);
+        Pass(gate, 1, 1);
         gate.Leave(new RequestId(9));
         Task second = Enter(gate, 2, 1);
         gate.Leave(RequestId.Null);
@@ -74,7 +77,7 @@ public sealed class RequestGateTests
         Assert.False(second.IsCompleted);
         gate.Leave(new RequestId(1));
         gate.Leave(new RequestId(1));
-        await second;
+        await second.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.False(Enter(gate, 3, 1).IsCompleted);
     }
 
@@ -83,7 +86,7 @@ public sealed class RequestGateTests
     {
         using RequestGate gate = new(1, MostBytes);
         using CancellationTokenSource end = new();
-        await Enter(gate, 1, 1);
+        Pass(gate, 1, 1);
         Task waiting = gate.EnterAsync(new RequestId(2), 1, ArrayPool<byte>.Shared.Rent(16), end.Token).AsTask();
         await end.CancelAsync();
         _ = await Task.WhenAny(waiting);
@@ -109,6 +112,8 @@ public sealed class RequestGateTests
 
         Assert.Equal(-1, second.AsSpan().IndexOfAnyExcept((byte)0));
     }
+
+    private static void Pass(RequestGate gate, long id, int bytes) => Assert.True(Enter(gate, id, bytes).IsCompletedSuccessfully);
 
     private static Task Enter(RequestGate gate, long id, int bytes) =>
         gate.EnterAsync(new RequestId(id), bytes, ArrayPool<byte>.Shared.Rent(16), TestContext.Current.CancellationToken).AsTask();
