@@ -27,7 +27,7 @@ internal sealed class PlantedKey : IDisposable
         Token token, RootGenerationDescriptor descriptor, RootRole role, byte[] value, CKA? wrong = null)
     {
         (byte[] label, ulong original) = Original(token, descriptor, role);
-        SoftHsm.Change(token, (module, session) =>
+        TokenSessions.Change(token, (module, session) =>
         {
             module.DestroyObject(session, original);
             return true;
@@ -58,7 +58,7 @@ internal sealed class PlantedKey : IDisposable
         return token.Module.Find(session, template.Add(CKA.CKA_ID, id)).Single();
     });
 
-    public void Dispose() => SoftHsm.Change(_token, (module, session) =>
+    public void Dispose() => TokenSessions.Change(_token, (module, session) =>
     {
         module.DestroyObject(session, _handle);
         return true;
@@ -96,6 +96,6 @@ internal sealed class PlantedKey : IDisposable
             _ = template.Add(attribute, attribute == wrong);
         }
 
-        return new PlantedKey(token, SoftHsm.Change(token, (module, session) => module.CreateObject(session, template)));
+        return new PlantedKey(token, TokenSessions.Change(token, (module, session) => module.CreateObject(session, template)));
     }
 }

@@ -80,7 +80,7 @@ public sealed class RootKeyObjectsTests : IDisposable
     {
         ulong key = PlantedKey.Find(_token, PlantedKey.IdOf(_descriptor, role));
         using Pkcs11Library library = new(SoftHsm.ModulePath, useGetFunctionList: true);
-        CKR result = SoftHsm.Change(_token, (_, session) =>
+        CKR result = TokenSessions.Change(_token, (_, session) =>
         {
             byte on = 1;
             CK_ATTRIBUTE[] template = [new() { type = (ulong)attribute, value = (nint)(&on), valueLen = 1 }];
@@ -96,7 +96,7 @@ public sealed class RootKeyObjectsTests : IDisposable
         ulong key = PlantedKey.Find(_token, _descriptor.SealKeyId);
         using Pkcs11Library library = new(SoftHsm.ModulePath, useGetFunctionList: true);
         ulong copy = 0;
-        CKR result = SoftHsm.Change(_token, (_, session) => library.C_CopyObject(session, key, [], 0, ref copy));
+        CKR result = TokenSessions.Change(_token, (_, session) => library.C_CopyObject(session, key, [], 0, ref copy));
         Assert.NotEqual(CKR.CKR_OK, result);
     }
 
@@ -138,7 +138,7 @@ public sealed class RootKeyObjectsTests : IDisposable
     public void A_generation_that_lacks_one_key_is_missing(RootRole role)
     {
         ulong key = PlantedKey.Find(_token, PlantedKey.IdOf(_descriptor, role));
-        SoftHsm.Change(_token, (module, session) =>
+        TokenSessions.Change(_token, (module, session) =>
         {
             module.DestroyObject(session, key);
             return true;

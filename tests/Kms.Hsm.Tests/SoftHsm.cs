@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Text;
-using Kms.Hsm.Native;
 
 namespace Kms.Hsm.Tests;
 
@@ -48,24 +47,6 @@ public sealed partial class SoftHsm : IDisposable
         TokenOptions options = new() { Sessions = sessions, Timeout = timeout ?? TimeSpan.FromSeconds(30) };
         return Token.Open(module ?? ModulePath, new TokenSelector(label, serial), secret, options);
     }
-
-    /// <summary>A session that may change the token, beside those of the token itself.</summary>
-    internal static T Change<T>(Token token, Func<Module, ulong, T> change)
-    {
-        Module module = token.Module;
-        ulong session = module.OpenSession(SlotOf(token), readWrite: true);
-        try
-        {
-            return change(module, session);
-        }
-        finally
-        {
-            module.CloseSession(session);
-        }
-    }
-
-    internal static ulong SlotOf(Token token) => token.Module.SlotsWithToken().Single(
-        slot => token.Module.Describe(slot)?.Serial == token.Description.Serial);
 
     public void Dispose() => _folder.Delete(recursive: true);
 

@@ -21,7 +21,7 @@ public sealed class TokenStressTests
         byte[] known = RandomNumberGenerator.GetBytes(32);
 
         // Stays open until the module is finalised: the known key lives as long as this session.
-        ulong session = token.Module.OpenSession(SoftHsm.SlotOf(token), readWrite: false);
+        ulong session = token.Module.OpenSession(TokenSessions.SlotOf(token), readWrite: false);
         ulong knownHandle = Import(token.Module, session, known);
         using CancellationTokenSource done = new();
         Task<int> collecting = Start(() => Collect(done.Token));

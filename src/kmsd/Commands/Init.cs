@@ -118,7 +118,7 @@ internal static class Init
         }
     }
 
-    private static void Fill(
+    internal static void Fill(
         Database database, RowAuthenticator authenticator, SecretBytes historyKey, Instance instance, StoredGeneration generation)
     {
         database.Execute("BEGIN IMMEDIATE");

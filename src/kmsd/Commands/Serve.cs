@@ -88,7 +88,7 @@ internal static class Serve
         }
     }
 
-    private static Operations Wire(
+    internal static Operations Wire(
         DaemonOptions options, CatalogueLedger catalogue, HistoryLog history, Writer writer, RootKey root, MaterialCache cache,
         ConnectionCounter connections, StoredGeneration generation, TimeProvider clock)
     {

@@ -100,8 +100,10 @@ internal sealed class HistoryLog : IBatchParticipant
                 head = authenticator.Verify(HeadRow(authenticator, stored), reader.GetCode(2)) ? stored : null;
             });
         Head verified = head ?? throw Broken("The head of the history doesn't verify");
-        long last = database.Prepare("SELECT coalesce(max(sequence), 0) FROM history").QueryNumber();
-        if (last != verified.Sequence)
+        Head last = new(0, verified.Link);
+        database.Prepare("SELECT sequence, link FROM history ORDER BY sequence DESC LIMIT 1")
+            .Query(reader => last = new Head(reader.GetInt64(0), reader.GetBlob(1)));
+        if (last.Sequence != verified.Sequence || !last.Link.AsSpan().SequenceEqual(verified.Link))
         {
             throw Broken("The history doesn't end where its head says");
         }

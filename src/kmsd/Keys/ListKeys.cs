@@ -21,11 +21,12 @@ internal sealed class ListKeys(CatalogueLedger catalogue, Operators operators)
             throw new KmsException(KmsErrorCode.InvalidParams, "Deleted keys are listed by deletedKeys.list.");
         }
 
+        (string Store, string Name)? cursor = request.After is string after ? ParseCursor(after) : null;
         Catalogue snapshot = catalogue.Current;
         List<Key> visible = [.. Stores(snapshot, caller, request.Store).SelectMany(snapshot.KeysOf).Where(key =>
             (request.State is null || key.State == request.State) && snapshot.Allows(caller, key, KeyAction.See))];
-        IEnumerable<Key> rest = request.After is string after
-            ? visible.SkipWhile(key => Compare(snapshot, key, ParseCursor(after)) <= 0)
+        IEnumerable<Key> rest = cursor is (string, string) last
+            ? visible.SkipWhile(key => Compare(snapshot, key, last) <= 0)
             : visible;
         List<Key> page = [.. rest.Take(limit + 1)];
         bool hasMore = page.Count > limit;

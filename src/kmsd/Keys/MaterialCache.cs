@@ -73,6 +73,12 @@ internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capaci
         lock (_lock)
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
+            if (_entries.ContainsKey((key.Tag, version.Number)))
+            {
+                // Another's opening ended between the caller's look and this one.
+                return Task.FromResult(true);
+            }
+
             if (!_opening.TryGetValue((key.Tag, version.Number), out Task<bool>? opening))
             {
                 _opening.Add((key.Tag, version.Number), opening = OpenAsync(key, version));

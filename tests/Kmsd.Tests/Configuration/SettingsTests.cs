@@ -40,7 +40,7 @@ public sealed class SettingsTests
             serial = s
             pin_file = /p
             wrap = auto
-            anchor = required
+            anchor = off
             timeout = 500ms
             [access]
             operators = uid:1  gid:2
@@ -95,7 +95,7 @@ public sealed class SettingsTests
     [InlineData("[root]\nrotate = automatic")]
     [InlineData("[keys]\ndefault_protection = hsm")]
     [InlineData("[token]\nwrap = cbc")]
-    [InlineData("[token]\nanchor = optional")]
+    [InlineData("[token]\nanchor = required")]
     [InlineData("[token]\nanchor =")]
     public void What_this_version_does_not_enforce_is_refused(string text) =>
         Assert.Contains("this version of kmsd knows", Refuse(text), StringComparison.Ordinal);

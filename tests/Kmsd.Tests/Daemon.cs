@@ -1,0 +1,230 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Text;
+using Kms.Client.Protocol;
+using Kms.Hsm;
+using Kmsd.Access;
+using Kmsd.Commands;
+using Kmsd.Configuration;
+using Kmsd.History;
+using Kmsd.Keys;
+using Kmsd.RootKeys;
+using Kmsd.Rpc;
+using Kmsd.Storage;
+using Kmsd.Tests.RootKeys;
+using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Kmsd.Tests;
+
+/// <summary>
+/// The daemon without its socket and token: a real database in a temporary folder, made, opened and wired by the code of
+/// <c>init</c> and <c>serve</c>. uid 0 is the operator; uid 1000 manages the store <c>default</c>.
+/// </summary>
+[SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP003", Justification = "What a start makes, the stop before it has disposed.")]
+internal sealed class Daemon : IAsyncDisposable
+{
+    public static readonly Caller Operator = Uid(0);
+    public static readonly Caller Manager = Uid(1000);
+    public static readonly Caller Stranger = Uid(6666);
+
+    private static readonly DateTimeOffset s_start = new(2026, 11, 24, 12, 0, 0, TimeSpan.Zero);
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly DaemonOptions _options;
+    private readonly Instance _instance;
+    private readonly StoredGeneration _generation;
+    private readonly SecretBytes _rowsKey;
+    private readonly SecretBytes _historyKey;
+    private Database? _database;
+    private Task _writing = Task.CompletedTask;
+
+    private Daemon(DaemonOptions options)
+    {
+        _options = options;
+        _instance = Instance.New(s_start);
+        Root = new MemoryRootKey(_instance.Id);
+        _rowsKey = Root.DeriveKey(TokenAccess.RowsKeyLabel);
+        _historyKey = Root.DeriveKey(TokenAccess.HistoryKeyLabel);
+        RootGenerationDescriptor descriptor = new(
+            1, _instance.Id, [1], [2], [3], [4], [5], [6], Root.SealMechanism, "CKM_AES_KEY_WRAP", Root.TokenFamily);
+        _generation = new StoredGeneration(descriptor, s_start, s_start.AddDays(365));
+        using var database = Database.Create(Path);
+        Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);
+    }
+
+    public FakeTimeProvider Clock { get; } = new(s_start);
+
+    public MemoryRootKey Root { get; }
+
+    public ListLogger<CatalogueLoader> LoaderLog { get; private set; } = new();
+
+    public CatalogueLedger Catalogue { get; private set; } = null!;
+
+    public Writer Writer { get; private set; } = null!;
+
+    public MaterialCache Cache { get; private set; } = null!;
+
+    public Operations Operations { get; private set; } = null!;
+
+    public string Path => _folder.File(Database.FileName);
+
+    public byte[] InstanceId => _instance.Id;
+
+    public SecretBytes HistoryKey => _historyKey;
+
+    public static Caller Uid(uint uid, params ReadOnlySpan<uint> groups) => new(4711, uid, 100_000 + uid, [.. groups]);
+
+    /// <summary>A daemon that serves, with its first manager.</summary>
+    public static async Task<Daemon> StartAsync(DaemonOptions? options = null)
+    {
+        Daemon daemon = new(options ?? new DaemonOptions());
+        daemon.Resume();
+        _ = await daemon.Operations.AddMember.RunAsync(
+            Operator, new AddMemberRequest { Store = "default", Principal = "uid:1000", Role = StoreRole.Manager }, CancellationToken.None);
+        return daemon;
+    }
+
+    /// <summary>Opens and checks what is on the disk, as <c>kmsd</c> does at each start.</summary>
+    public void Resume()
+    {
+        _database = Database.Open(Path);
+        try
+        {
+            (Instance instance, StoredCode instanceCode) = _database.Load(Instance.Read);
+            (StoredGeneration generation, StoredCode generationCode) = _database.Load(
+                from => StoredGeneration.Read(from, instance.Id));
+            RowAuthenticator authenticator = new(_rowsKey, instance.Id, Root.Generation);
+            instance.Verify(authenticator, instanceCode);
+            generation.Verify(authenticator, generationCode);
+            LoaderLog = new ListLogger<CatalogueLoader>();
+            Catalogue loaded = _database.Load(from => new CatalogueLoader(from, authenticator, LoaderLog).Load());
+            Catalogue = new CatalogueLedger(_database, authenticator, loaded);
+            HistoryLog history = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
+            Writer = new Writer(_database, [Catalogue, history], new ListLogger<Writer>());
+            Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle);
+            Operations = Serve.Wire(
+                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation, Clock);
+        }
+        catch
+        {
+            _database.Dispose();
+            _database = null;
+            throw;
+        }
+
+        _writing = Task.Run(Writer.RunAsync, CancellationToken.None);
+    }
+
+    public async Task StopAsync()
+    {
+        if (_database is not null)
+        {
+            Writer.Complete();
+            await _writing;
+            Cache.Dispose();
+            _database.Dispose();
+            _database = null;
+        }
+    }
+
+    public async Task RestartAsync()
+    {
+        await StopAsync();
+        Resume();
+    }
+
+    /// <summary>Stops, changes the database as somebody with the sqlite3 tool would, and leaves it stopped.</summary>
+    public async Task TamperAsync(string sql, int rows = 1)
+    {
+        await StopAsync();
+        Assert.Equal(rows, Sql(sql));
+    }
+
+    /// <summary>Runs a statement beside the daemon; how many rows it changed.</summary>
+    public int Sql(string sql) => Run(sql, command => command.ExecuteNonQuery());
+
+    public object? Query(string sql) => Run(sql, command => command.ExecuteScalar());
+
+    public T Run<T>(string sql, Func<SqliteCommand, T> run)
+    {
+        using SqliteConnection connection = new($"Data Source={Path};Pooling=False");
+        connection.Open();
+        using SqliteCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // The text is a constant of a test.
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        return run(command);
+    }
+
+    public Task<KeyDescription> CreateKeyAsync(string name, params (string Principal, KeyRole Role)[] grants) =>
+        CreateKeyAsync(Manager, new CreateKeyRequest
+        {
+            Name = name,
+            Type = KeyType.Aes256Gcm96,
+            Grants = [.. grants.Select(grant => new GrantInput { Principal = grant.Principal, Role = grant.Role })],
+        });
+
+    public Task<KeyDescription> CreateKeyAsync(Caller caller, CreateKeyRequest request) =>
+        Operations.CreateKey.RunAsync(caller, request, TestContext.Current.CancellationToken);
+
+    public async Task<string> EncryptAsync(Caller caller, string key, byte[] text, byte[]? context = null)
+    {
+        using SensitiveBytes plaintext = new(text.AsSpan());
+        EncryptResult result = await Operations.Encrypt.RunAsync(
+            caller, new EncryptRequest { Key = key, Plaintext = plaintext, Context = context }, TestContext.Current.CancellationToken);
+        return result.Ciphertext;
+    }
+
+    public Task<string> EncryptAsync(Caller caller, string key, string text = "a text") =>
+        EncryptAsync(caller, key, Encoding.UTF8.GetBytes(text));
+
+    public async Task<byte[]> DecryptAsync(Caller caller, string key, string ciphertext, byte[]? context = null)
+    {
+        using DecryptResult result = await Operations.Decrypt.RunAsync(
+            caller, new DecryptRequest { Key = key, Ciphertext = ciphertext, Context = context }, TestContext.Current.CancellationToken);
+        return result.Plaintext.AsSpan().ToArray();
+    }
+
+    public Task<GrantsResult> AddGrantAsync(Caller caller, string key, string principal, KeyRole role) => Operations.AddGrant.RunAsync(
+        caller, new GrantRequest { Key = key, Principal = principal, Role = role }, TestContext.Current.CancellationToken);
+
+    public Task<GrantsResult> RemoveGrantAsync(Caller caller, string key, string principal, KeyRole role) => Operations.RemoveGrant.RunAsync(
+        caller, new GrantRequest { Key = key, Principal = principal, Role = role }, TestContext.Current.CancellationToken);
+
+    public Task<MembersResult> AddMemberAsync(Caller caller, string principal, StoreRole role, string store = "default") =>
+        Operations.AddMember.RunAsync(
+            caller, new AddMemberRequest { Store = store, Principal = principal, Role = role }, TestContext.Current.CancellationToken);
+
+    public Task<MembersResult> RemoveMemberAsync(Caller caller, string principal, StoreRole? role = null, string store = "default") =>
+        Operations.RemoveMember.RunAsync(
+            caller, new RemoveMemberRequest { Store = store, Principal = principal, Role = role }, TestContext.Current.CancellationToken);
+
+    public KeyDescription Get(Caller caller, string key) => Operations.GetKey.Run(caller, new KeyRequest { Key = key });
+
+    public async ValueTask DisposeAsync()
+    {
+        await StopAsync();
+        _rowsKey.Dispose();
+        _historyKey.Dispose();
+        Root.Dispose();
+        _folder.Dispose();
+    }
+}
+
+/// <summary>What a caller must hear.</summary>
+internal static class Refusal
+{
+    public static async Task<KmsException> OfAsync(KmsErrorCode code, Func<Task> operation)
+    {
+        KmsException refusal = await Assert.ThrowsAsync<KmsException>(operation);
+        Assert.Equal(code, refusal.Code);
+        return refusal;
+    }
+
+    public static KmsException Of(KmsErrorCode code, Action operation)
+    {
+        KmsException refusal = Assert.Throws<KmsException>(operation);
+        Assert.Equal(code, refusal.Code);
+        return refusal;
+    }
+}

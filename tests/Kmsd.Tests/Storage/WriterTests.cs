@@ -1,0 +1,278 @@
+using Kms.Client.Protocol;
+using Kmsd.Storage;
+
+namespace Kmsd.Tests.Storage;
+
+public sealed class WriterTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly Database _database;
+    private readonly Ledger _ledger;
+    private readonly ListLogger<Writer> _log = new();
+    private readonly Writer _writer;
+
+    public WriterTests()
+    {
+        _database = Database.Create(_folder.File(Database.FileName));
+        _ledger = new Ledger(_database);
+        _writer = new Writer(_database, [_ledger], _log);
+    }
+
+    public void Dispose()
+    {
+        _database.Dispose();
+        _folder.Dispose();
+    }
+
+    [Theory]
+    [InlineData(1, 1)]
+    [InlineData(512, 1)]
+    [InlineData(513, 2)]
+    public async Task What_waits_is_committed_together_up_to_a_bound(int requests, int commits)
+    {
+        Task<int>[] changes = [.. Enumerable.Range(0, requests).Select(number => AddAsync(number))];
+        Assert.Equal(requests, _writer.QueueLength);
+        await RunToEndAsync();
+        Assert.Equal(Enumerable.Range(0, requests), await Task.WhenAll(changes));
+        Assert.Equal(commits, _ledger.Commits);
+        Assert.Equal(requests, _ledger.Current);
+        Assert.Equal(requests, _database.Prepare("SELECT count(*) FROM notifications").QueryNumber());
+    }
+
+    [Fact]
+    public async Task A_change_that_is_refused_takes_only_itself_back()
+    {
+        Task<int> before = AddAsync(1);
+        Task<int> refused = ChangeAsync<int>(() =>
+        {
+            _ = _ledger.Add(2);
+            throw new KmsException(KmsErrorCode.Forbidden, "No.");
+        });
+        Task<int> broken = ChangeAsync<int>(() =>
+        {
+            _ = _ledger.Add(3);
+            throw new InvalidOperationException("A fault of our own.");
+        });
+        Task<int> after = AddAsync(4);
+        await RunToEndAsync();
+
+        Assert.Equal((1, 4), (await before, await after));
+        Assert.Equal(KmsErrorCode.Forbidden, (await Assert.ThrowsAsync<KmsException>(async () => await refused)).Code);
+        _ = await Assert.ThrowsAsync<InvalidOperationException>(async () => await broken);
+        Assert.Equal([1, 4], Rows());
+        Assert.Equal((2, 1), (_ledger.Current, _ledger.Commits));
+        Assert.True(_writer.IsHealthy);
+    }
+
+    [Fact]
+    public async Task A_use_that_is_refused_leaves_the_rest_of_its_batch()
+    {
+        Use use = new(() => throw new KmsException(KmsErrorCode.Forbidden, "No."));
+        await _writer.EnqueueAsync(use, TestContext.Current.CancellationToken);
+        Use another = new(() => _ledger.Add(1));
+        await _writer.EnqueueAsync(another, TestContext.Current.CancellationToken);
+        await RunToEndAsync();
+        _ = Assert.IsType<KmsException>(use.Failure);
+        Assert.True(another.HasSucceeded);
+        Assert.False(use.HasSucceeded);
+        Assert.Equal([1], Rows());
+    }
+
+    [Fact]
+    public async Task When_the_storage_fails_all_of_the_batch_is_refused_and_nothing_of_it_stays()
+    {
+        Task<int> first = AddAsync(1);
+        Task<int> fatal = ChangeAsync(() =>
+        {
+            _database.Execute("INSERT INTO no_such_table VALUES (1)");
+            return 2;
+        });
+        Task<int> third = AddAsync(3);
+        await RunOneBatchAsync(first, fatal, third);
+        foreach (Task<int> change in new[] { first, fatal, third })
+        {
+            _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, async () => await change);
+        }
+
+        Assert.Equal((0, 0, 1), (_ledger.Current, _ledger.Staged, _ledger.Rollbacks));
+        Assert.False(_writer.IsHealthy);
+        _ = Assert.Single(_log.Lines);
+
+        Task<int> next = AddAsync(4);
+        Assert.Equal(4, await next);
+        Assert.True(_writer.IsHealthy);
+        await EndAsync();
+        Assert.Equal([4], Rows());
+    }
+
+    [Fact]
+    public async Task A_disk_that_is_full_refuses_and_room_is_used_again()
+    {
+        _database.Execute("PRAGMA max_page_count = 1"); // SQLite takes the present size instead.
+        Task<int> large = ChangeAsync(() => _ledger.Add(1, new string('x', 1 << 20)));
+        await RunOneBatchAsync(large);
+        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, async () => await large);
+        Assert.False(_writer.IsHealthy);
+        _database.Execute("PRAGMA max_page_count = 1000000");
+        Assert.Equal(2, await ChangeAsync(() => _ledger.Add(2, new string('x', 1 << 20))));
+        await EndAsync();
+        Assert.Equal([2], Rows());
+    }
+
+    [Fact]
+    public async Task Whoever_gave_up_before_it_was_written_gets_nothing_written()
+    {
+        using CancellationTokenSource impatient = new();
+        Task<int> change = _writer.ChangeAsync(() => _ledger.Add(1), impatient.Token);
+        await impatient.CancelAsync();
+        await RunToEndAsync();
+        _ = await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await change);
+        Assert.Empty(Rows());
+    }
+
+    [Fact]
+    public async Task Whoever_gives_up_while_it_is_written_has_it_done()
+    {
+        using CancellationTokenSource impatient = new();
+        Task<int> change = _writer.ChangeAsync(
+            () =>
+            {
+                impatient.Cancel();
+                return _ledger.Add(1);
+            },
+            impatient.Token);
+        await RunToEndAsync();
+        Assert.Equal(1, await change);
+        Assert.Equal([1], Rows());
+    }
+
+    [Fact]
+    public async Task A_batch_with_a_change_is_written_in_full_and_one_of_uses_is_not()
+    {
+        List<long> synchrony = [];
+        Use use = new(() => synchrony.Add(_database.Prepare("PRAGMA synchronous").QueryNumber()));
+        await _writer.EnqueueAsync(use, TestContext.Current.CancellationToken);
+        await RunOneBatchAsync(use.Completion);
+        Task<int> change = ChangeAsync(() =>
+        {
+            synchrony.Add(_database.Prepare("PRAGMA synchronous").QueryNumber());
+            return _ledger.Add(1);
+        });
+        _ = await change;
+        await EndAsync();
+        Assert.Equal([1, 2], synchrony);
+    }
+
+    [Fact]
+    public async Task Nothing_is_answered_before_its_commit()
+    {
+        Task<int> change = AddAsync(1);
+        _ledger.AtFlush = () => Assert.False(change.IsCompleted);
+        await RunToEndAsync();
+        Assert.Equal(1, await change);
+        Assert.Equal(1, _ledger.Commits);
+    }
+
+    private Task _running = Task.CompletedTask;
+
+    private Task<int> AddAsync(int number) => ChangeAsync(() => _ledger.Add(number));
+
+    private Task<T> ChangeAsync<T>(Func<T> apply) => _writer.ChangeAsync(apply, TestContext.Current.CancellationToken);
+
+    private async Task RunToEndAsync()
+    {
+        _running = Task.Run(_writer.RunAsync, TestContext.Current.CancellationToken);
+        await EndAsync();
+    }
+
+    /// <summary>Starts the writer and waits until these are settled; it goes on.</summary>
+    private async Task RunOneBatchAsync(params Task[] requests)
+    {
+        _running = Task.Run(_writer.RunAsync, TestContext.Current.CancellationToken);
+        _ = await Task.WhenAny(Task.WhenAll(requests));
+    }
+
+    private async Task EndAsync()
+    {
+        _writer.Complete();
+        await _running;
+    }
+
+    private List<int> Rows()
+    {
+        List<int> rows = [];
+        _database.Prepare("SELECT sequence FROM notifications ORDER BY sequence").Query(reader => rows.Add(reader.GetInt32(0)));
+        return rows;
+    }
+
+    /// <summary>Counts rows in memory as the daemon's ledgers do.</summary>
+    private sealed class Ledger(Database database) : IBatchParticipant
+    {
+        private int _mark;
+
+        public int Staged { get; private set; }
+
+        public int Current { get; private set; }
+
+        public int Commits { get; private set; }
+
+        public int Rollbacks { get; private set; }
+
+        public Action? AtFlush { get; set; }
+
+        public int Add(int number, string kind = "kind")
+        {
+            database.Prepare("""
+                INSERT INTO notifications (sequence, at, kind, principal, mac_generation, encoding_version, row_code)
+                VALUES ($1, 0, $2, '', 0, 0, x'')
+                """).BindAll((long)number, kind).ExecuteOne();
+            Staged++;
+            return number;
+        }
+
+        public void Mark() => _mark = Staged;
+
+        public void ReturnToMark() => Staged = _mark;
+
+        public void Flush() => AtFlush?.Invoke();
+
+        public void Commit()
+        {
+            Current = Staged;
+            Commits++;
+        }
+
+        public void Rollback()
+        {
+            Staged = Current;
+            Rollbacks++;
+        }
+    }
+
+    private sealed class Use(Action apply) : WriteRequest
+    {
+        private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public override bool IsChange => false;
+
+        public bool HasSucceeded { get; private set; }
+
+        public Exception? Failure { get; private set; }
+
+        public Task Completion => _completion.Task;
+
+        public override void Apply() => apply();
+
+        public override void Succeed()
+        {
+            HasSucceeded = true;
+            _completion.SetResult();
+        }
+
+        public override void Fail(Exception exception)
+        {
+            Failure = exception;
+            _completion.SetResult();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.Configuration;
+
+namespace Kmsd.Tests.Stores;
+
+public sealed class MembersTests
+{
+    [Fact]
+    public async Task Operators_and_managers_manage_members_and_nobody_else()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.AddMemberAsync(Daemon.Operator, "uid:2000", StoreRole.User);
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:3000", StoreRole.User);
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.AddMemberAsync(Daemon.Uid(2000), "uid:2000", StoreRole.Manager));
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.RemoveMemberAsync(Daemon.Uid(2000), "uid:3000"));
+        _ = Refusal.Of(KmsErrorCode.Forbidden, () => List(daemon, Daemon.Uid(2000)));
+
+        KmsException toStranger = await Refusal.OfAsync(
+            KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Stranger, "uid:6666", StoreRole.Manager));
+        KmsException ofNothing = await Refusal.OfAsync(
+            KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Operator, "uid:6666", StoreRole.Manager, "nowhere"));
+        Assert.Equal(ofNothing.Message, toStranger.Message);
+        _ = Refusal.Of(KmsErrorCode.NotFound, () => List(daemon, Daemon.Stranger));
+        _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.RemoveMemberAsync(Daemon.Stranger, "uid:1000"));
+        Assert.Equal(
+            [("uid:1000", StoreRole.Manager), ("uid:2000", StoreRole.User), ("uid:3000", StoreRole.User)],
+            List(daemon, Daemon.Operator));
+    }
+
+    [Fact]
+    public async Task A_member_who_is_there_is_left_as_he_is_and_another_role_replaces_his()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        DateTimeOffset first = daemon.Clock.GetUtcNow();
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
+        object? before = daemon.Query("SELECT count(*) FROM history");
+        daemon.Clock.Advance(TimeSpan.FromHours(1));
+        MembersResult members = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
+        Assert.Equal(first, members.Members.Single(member => member.Principal == "uid:2000").Since);
+        Assert.Equal(before, daemon.Query("SELECT count(*) FROM history"));
+
+        members = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager);
+        MemberDescription promoted = members.Members.Single(member => member.Principal == "uid:2000");
+        Assert.Equal((StoreRole.Manager, first.AddHours(1)), (promoted.Role, promoted.Since));
+        await daemon.RestartAsync();
+        Assert.Equal([("uid:1000", StoreRole.Manager), ("uid:2000", StoreRole.Manager)], List(daemon, Daemon.Uid(2000)));
+    }
+
+    [Fact]
+    public async Task Whoever_leaves_loses_every_grant_in_the_store_and_others_keep_theirs()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor), ("uid:3000", KeyRole.Encryptor));
+        _ = await daemon.CreateKeyAsync("key-2", ("uid:2000", KeyRole.Decryptor), ("uid:2000", KeyRole.Encryptor), ("gid:2000", KeyRole.Reviewer));
+        _ = await daemon.RemoveMemberAsync(Daemon.Manager, "uid:2000");
+        await daemon.RestartAsync();
+        Assert.Equal(
+            [Principal.User(3000), Principal.Group(2000)],
+            daemon.Catalogue.Current.Keys.Values.OrderBy(key => key.Name, StringComparer.Ordinal).SelectMany(key => key.Grants).Select(grant => grant.Principal));
+        Assert.Equal("uid:2000 user, 3 grants ended", daemon.Query("SELECT detail FROM history WHERE operation = 'members.remove'"));
+        _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.EncryptAsync(Daemon.Uid(2000), "key-1"));
+        _ = await daemon.EncryptAsync(Daemon.Uid(3000), "key-1");
+    }
+
+    [Fact]
+    public async Task Who_is_no_member_or_has_another_role_is_removed_with_success_and_nothing_changes()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
+        object? before = daemon.Query("SELECT count(*) FROM history");
+        Assert.Equal(2, (await daemon.RemoveMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager)).Members.Length);
+        Assert.Equal(2, (await daemon.RemoveMemberAsync(Daemon.Manager, "uid:9999")).Members.Length);
+        Assert.Equal(before, daemon.Query("SELECT count(*) FROM history"));
+        Assert.Single((await daemon.RemoveMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User)).Members);
+    }
+
+    [Fact]
+    public async Task The_last_manager_goes_only_by_an_operator()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.RemoveMemberAsync(Daemon.Manager, "uid:1000"));
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.AddMemberAsync(Daemon.Manager, "uid:1000", StoreRole.User));
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:1000", StoreRole.Manager);
+
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager);
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:1000", StoreRole.User);
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.RemoveMemberAsync(Daemon.Uid(2000), "uid:2000"));
+        Assert.Equal([("uid:1000", StoreRole.User)], (await daemon.RemoveMemberAsync(Daemon.Operator, "uid:2000")).Members.Select(
+            member => (member.Principal, member.Role)));
+    }
+
+    [Fact]
+    public async Task Two_managers_who_remove_each_other_at_once_leave_one()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager);
+        Task<MembersResult>[] removals =
+            [daemon.RemoveMemberAsync(Daemon.Manager, "uid:2000"), daemon.RemoveMemberAsync(Daemon.Uid(2000), "uid:1000")];
+        _ = await Task.WhenAny(Task.WhenAll(removals));
+        _ = Assert.Single(removals, removal => removal.IsCompletedSuccessfully);
+        Assert.Single(List(daemon, Daemon.Operator));
+    }
+
+    [Fact]
+    public async Task A_store_has_as_many_members_as_configured_and_not_one_more()
+    {
+        await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { MembersPerStore = 2 });
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
+        _ = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.AddMemberAsync(Daemon.Manager, "uid:3000", StoreRole.User));
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager);
+    }
+
+    [Fact]
+    public async Task A_manager_by_group_and_user_by_uid_is_a_manager()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
+        _ = await daemon.AddMemberAsync(Daemon.Manager, "gid:34", StoreRole.Manager);
+        _ = Refusal.Of(KmsErrorCode.Forbidden, () => List(daemon, Daemon.Uid(2000)));
+        Assert.Equal(3, List(daemon, Daemon.Uid(2000, 34)).Length);
+        WhoAmIResult caller = daemon.Operations.DescribeCaller.Run(Daemon.Uid(2000, 34));
+        Assert.Equal(("default", StoreRole.Manager), caller.Stores.Select(store => (store.Name, store.Role)).Single());
+        Assert.Equal(["uid:2000", "gid:102000", "gid:34"], caller.Principals);
+        Assert.False(caller.Operator);
+    }
+
+    private static (string Principal, StoreRole Role)[] List(Daemon daemon, Caller caller) =>
+        [.. daemon.Operations.ListMembers.Run(caller, new ListMembersRequest { Store = "default" }).Members.Select(
+            member => (member.Principal, member.Role))];
+}
