@@ -53,7 +53,8 @@ print("pid", process.pid, file=open(os.path.dirname(path) + "/pid", "w"))
 wire = socket.socket(socket.AF_UNIX); wire.connect(path); lines = wire.makefile("rwb")
 def call(method, **params):
     lines.write(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"); lines.flush()
-    return json.loads(lines.readline())["result"]
+    answer = json.loads(lines.readline())
+    return answer["result"] if "result" in answer else sys.exit(str(answer))
 uid = f"uid:{os.getuid()}"
 call("members.add", store="default", principal=uid, role="manager")
 call("keys.create", name="bench", type="AES256-GCM96", grants=[{"principal": uid, "role": "encryptorDecryptor"}])
@@ -67,7 +68,7 @@ for name, count, action in (("system.status", 5000, lambda: call("system.status"
     print(f"{name}, one connection, one at a time (Python client): {count / (time.perf_counter() - began):.0f}/s")
 print(f"resident after 10,000 encryptions: {status('VmRSS')} KiB")
 PY
-python3 "$dir/drive.py" "$dir/kmsd.conf"
+python3 "$dir/drive.py" "$dir/kmsd.conf" || { pkill -f "kmsd --config $dir/kmsd.conf"; exit 1; }
 daemon=$(cut -d' ' -f2 "$dir/pid")
 
 head -c "$((mebibytes * 1048576))" /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null > "$dir/plain"

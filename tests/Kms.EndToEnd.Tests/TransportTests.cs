@@ -130,6 +130,27 @@ public sealed class TransportTests(ServingFixture serving) : IClassFixture<Servi
     }
 
     [Fact]
+    public async Task An_id_that_was_answered_may_be_used_again_at_once()
+    {
+        // Without a task between answer and request, so that the next one comes as early as it can.
+        await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        byte[] request = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"system.whoAmI\"}\n"u8.ToArray();
+        byte[] answer = new byte[4096];
+        for (int round = 0; round < 20_000; round++)
+        {
+            _ = wire.Socket.Send(request);
+            int length = 0;
+            do
+            {
+                length += wire.Socket.Receive(answer.AsSpan(length));
+            }
+            while (answer[length - 1] != (byte)'\n');
+
+            Assert.DoesNotContain("error", Encoding.UTF8.GetString(answer, 0, length), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task Every_pipelined_request_is_answered_past_the_bound_too()
     {
         const int Requests = 1000;

@@ -11,8 +11,9 @@ namespace Kmsd.Rpc;
 internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
 {
     private readonly Lock _lock = new();
-    private readonly Dictionary<RequestId, (int Bytes, byte[] Text)> _inFlight = [];
+    private readonly Dictionary<RequestId, Request> _inFlight = [];
     private long _bytes;
+    private int _requests;
 
     // Set while the one reader waits; completed by the next answer that was sent.
     private TaskCompletionSource? _room;
@@ -37,10 +38,11 @@ internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
             Task waiting;
             lock (_lock)
             {
-                if (_inFlight.Count == 0 || (_inFlight.Count < mostRequests && _bytes + bytes <= mostBytes))
+                if (_requests == 0 || (_requests < mostRequests && _bytes + bytes <= mostBytes))
                 {
-                    _inFlight.Add(id, (bytes, text));
+                    _inFlight.Add(id, new Request(bytes, text));
                     _bytes += bytes;
+                    _requests++;
                     return;
                 }
 
@@ -52,27 +54,32 @@ internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
         }
     }
 
-    public void Leave(RequestId id)
+    /// <summary>
+    /// The request's answer is about to leave: from here the client may use the id again. What the request holds counts until
+    /// <see cref="Leave"/>.
+    /// </summary>
+    public Request? Answer(RequestId id)
     {
-        TaskCompletionSource? room;
-        byte[]? text = null;
         lock (_lock)
         {
-            if (_inFlight.Remove(id, out (int Bytes, byte[] Text) request))
-            {
-                _bytes -= request.Bytes;
-                text = request.Text;
-            }
+            return _inFlight.Remove(id, out Request? request) ? request : null;
+        }
+    }
 
+    /// <summary>The answer was taken by the socket, or never will be.</summary>
+    public void Leave(Request request)
+    {
+        TaskCompletionSource? room;
+        lock (_lock)
+        {
+            _bytes -= request.Bytes;
+            _requests--;
             room = _room;
             _room = null;
         }
 
         _ = room?.TrySetResult();
-        if (text is not null)
-        {
-            GiveBack(text);
-        }
+        GiveBack(request.Text);
     }
 
     /// <summary>The connection is over: clears what was never answered.</summary>
@@ -80,9 +87,9 @@ internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
     {
         lock (_lock)
         {
-            foreach ((_, byte[] text) in _inFlight.Values)
+            foreach (Request request in _inFlight.Values)
             {
-                CryptographicOperations.ZeroMemory(text);
+                CryptographicOperations.ZeroMemory(request.Text);
             }
 
             _inFlight.Clear();
@@ -94,4 +101,7 @@ internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
         CryptographicOperations.ZeroMemory(text);
         ArrayPool<byte>.Shared.Return(text);
     }
+
+    /// <summary>What one request holds.</summary>
+    internal sealed record Request(int Bytes, byte[] Text);
 }

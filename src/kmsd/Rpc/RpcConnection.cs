@@ -74,14 +74,30 @@ internal sealed class RpcConnection : IAsyncDisposable
         protected override JsonRpcError.ErrorDetail CreateErrorDetails(JsonRpcRequest request, Exception exception) =>
             RpcError.From(exception, request.Method, log);
 
-        protected override ValueTask SendAsync(JsonRpcMessage message, CancellationToken cancellationToken)
+        protected override async ValueTask SendAsync(JsonRpcMessage message, CancellationToken cancellationToken)
         {
             if (message is JsonRpcError { Error: not { Data: ErrorDetail } } error)
             {
                 error.Error = RpcError.Rewrite(error.Error);
             }
 
-            return base.SendAsync(message, cancellationToken);
+            RequestGate.Request? answered = message switch
+            {
+                JsonRpcResult result => gate.Answer(result.RequestId),
+                JsonRpcError refusal => gate.Answer(refusal.RequestId),
+                _ => null,
+            };
+            try
+            {
+                await base.SendAsync(message, cancellationToken);
+            }
+            finally
+            {
+                if (answered is not null)
+                {
+                    gate.Leave(answered);
+                }
+            }
         }
 
         protected override void OnResponseSent(JsonRpcMessage message)
@@ -91,12 +107,6 @@ internal sealed class RpcConnection : IAsyncDisposable
                 secret.Dispose();
             }
 
-            gate.Leave(message switch
-            {
-                JsonRpcResult result => result.RequestId,
-                JsonRpcError error => error.RequestId,
-                _ => default,
-            });
             base.OnResponseSent(message);
         }
     }

@@ -12,15 +12,29 @@ public sealed class RequestGateTests
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
 
     [Fact]
-    public void A_request_is_in_flight_from_entering_to_leaving()
+    public void A_request_is_in_flight_from_entering_to_its_answer()
     {
         using RequestGate gate = new(2, MostBytes);
         Assert.False(gate.IsInFlight(new RequestId(1)));
         Assert.True(Enter(gate, 1, 10).IsCompletedSuccessfully);
         Assert.True(gate.IsInFlight(new RequestId(1)));
         Assert.False(gate.IsInFlight(new RequestId("1")));
-        gate.Leave(new RequestId(1));
+        RequestGate.Request? answered = gate.Answer(new RequestId(1));
         Assert.False(gate.IsInFlight(new RequestId(1)));
+        gate.Leave(answered!);
+    }
+
+    [Fact]
+    public async Task What_is_answered_may_be_named_again_but_holds_its_room_until_it_left()
+    {
+        using RequestGate gate = new(1, MostBytes);
+        Pass(gate, 1, 1);
+        RequestGate.Request answered = gate.Answer(new RequestId(1))!;
+        Task again = Enter(gate, 1, 1);
+        Assert.False(again.IsCompleted);
+        gate.Leave(answered);
+        await again;
+        Assert.True(gate.IsInFlight(new RequestId(1)));
     }
 
     [Fact]
@@ -32,7 +46,7 @@ public sealed class RequestGateTests
         Task third = Enter(gate, 3, 1);
         Assert.False(third.IsCompleted);
         Assert.False(gate.IsInFlight(new RequestId(3)));
-        gate.Leave(new RequestId(2));
+        Leave(gate, new RequestId(2));
         await third.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.True(gate.IsInFlight(new RequestId(3)));
     }
@@ -45,11 +59,11 @@ public sealed class RequestGateTests
         Pass(gate, 2, 1);
         Task third = Enter(gate, 3, 1);
         Assert.False(third.IsCompleted);
-        gate.Leave(new RequestId(2));
+        Leave(gate, new RequestId(2));
         await third.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Task fourth = Enter(gate, 4, 1);
         Assert.False(fourth.IsCompleted);
-        gate.Leave(new RequestId(1));
+        Leave(gate, new RequestId(1));
         await fourth.WaitAsync(s_patience, TestContext.Current.CancellationToken);
     }
 
@@ -60,7 +74,7 @@ public sealed class RequestGateTests
         Pass(gate, 1, 1);
         Task large = Enter(gate, 2, MostBytes + 1);
         Assert.False(large.IsCompleted);
-        gate.Leave(new RequestId(1));
+        Leave(gate, new RequestId(1));
         await large.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.False(Enter(gate, 3, 1).IsCompleted);
     }
@@ -70,13 +84,13 @@ public sealed class RequestGateTests
     {
         using RequestGate gate = new(1, MostBytes);
         Pass(gate, 1, 1);
-        gate.Leave(new RequestId(9));
+        Leave(gate, new RequestId(9));
         Task second = Enter(gate, 2, 1);
-        gate.Leave(RequestId.Null);
-        gate.Leave(default);
+        Leave(gate, RequestId.Null);
+        Leave(gate, default);
         Assert.False(second.IsCompleted);
-        gate.Leave(new RequestId(1));
-        gate.Leave(new RequestId(1));
+        Leave(gate, new RequestId(1));
+        Leave(gate, new RequestId(1));
         await second.WaitAsync(s_patience, TestContext.Current.CancellationToken);
         Assert.False(Enter(gate, 3, 1).IsCompleted);
     }
@@ -105,12 +119,20 @@ public sealed class RequestGateTests
         {
             await gate.EnterAsync(new RequestId(1), 64, first, CancellationToken.None);
             await gate.EnterAsync(new RequestId(2), 64, second, CancellationToken.None);
-            gate.Leave(new RequestId(1));
+            Leave(gate, new RequestId(1));
             Assert.Equal(-1, first.AsSpan().IndexOfAnyExcept((byte)0));
             Assert.Equal(0x5A, second[0]);
         }
 
         Assert.Equal(-1, second.AsSpan().IndexOfAnyExcept((byte)0));
+    }
+
+    private static void Leave(RequestGate gate, RequestId id)
+    {
+        if (gate.Answer(id) is RequestGate.Request answered)
+        {
+            gate.Leave(answered);
+        }
     }
 
     private static void Pass(RequestGate gate, long id, int bytes) => Assert.True(Enter(gate, id, bytes).IsCompletedSuccessfully);
