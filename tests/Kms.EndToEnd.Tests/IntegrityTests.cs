@@ -61,6 +61,25 @@ public sealed class IntegrityTests
     }
 
     [Fact]
+    public async Task A_row_that_no_longer_parses_keeps_its_name_and_harms_no_other_change()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await using (Daemon daemon = await host.StartAsync())
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            _ = await wire.MakeKeyAsync("victim");
+            _ = await daemon.StopAsync();
+        }
+
+        await host.SqlAsync("UPDATE keys SET state = 'sleeping'");
+        await using Daemon again = await host.StartAsync();
+        await using Wire client = await Wire.ConnectAsync(host.Socket);
+        string create = """{"name":"victim","type":"AES256-GCM96"}""";
+        Assert.Equal("integrityFailure", await client.ReasonAsync("keys.create", create));
+        Assert.Equal("ok", await client.ReasonAsync("keys.create", create.Replace("victim", "another", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public async Task Two_blobs_exchanged_open_nothing()
     {
         await using Installation host = await Installation.MakeAsync();

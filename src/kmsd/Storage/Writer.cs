@@ -54,6 +54,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private const int QueueCapacity = 8192;
     private const int MostRequestsInBatch = 512;
 
+    // SQLITE_CONSTRAINT: memory doesn't know of a row that is there, since it didn't parse when it was loaded.
+    private const int ConstraintViolated = 19;
+
     private readonly Channel<WriteRequest> _queue = Channel.CreateBounded<WriteRequest>(
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
@@ -177,6 +180,13 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         {
             request.Apply();
             return true;
+        }
+        catch (SqliteException exception) when (request.IsChange && exception.SqliteErrorCode == ConstraintViolated)
+        {
+            request.IsRefused = true;
+            request.Fail(new KmsException(
+                KmsErrorCode.IntegrityFailure, "The database holds a row that doesn't verify in the place of this one; nothing was changed.", exception));
+            return false;
         }
 #pragma warning disable CA1031 // Whatever one request throws fails that request; a storage fault fails the batch.
         catch (Exception exception) when (exception is not SqliteException)
