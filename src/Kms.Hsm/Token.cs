@@ -210,10 +210,16 @@ public sealed class Token : IDisposable
     private static (ulong Slot, TokenDescription Description) Select(Module module, TokenSelector selector)
     {
         List<(ulong Slot, TokenDescription Description)> matches = [];
+        List<string> present = [];
         foreach (ulong slot in module.SlotsWithToken())
         {
-            if (module.Describe(slot) is TokenDescription description
-                && (selector.Label is null || selector.Label == description.Label)
+            if (module.Describe(slot) is not TokenDescription description)
+            {
+                continue;
+            }
+
+            present.Add($"'{description.Label}' (serial {description.Serial})");
+            if ((selector.Label is null || selector.Label == description.Label)
                 && (selector.Serial is null || selector.Serial == description.Serial))
             {
                 matches.Add((slot, description));
@@ -223,7 +229,7 @@ public sealed class Token : IDisposable
         return matches.Count switch
         {
             1 => matches[0],
-            0 => throw new TokenException(TokenFault.TokenAbsent, $"No token has the {selector}; is it plugged in, and was it initialised?"),
+            0 => throw new TokenException(TokenFault.TokenAbsent, $"No token has the {selector}; is it plugged in, and was it initialised? There: {(present.Count > 0 ? string.Join(", ", present) : "none")}."),
             _ => throw new TokenException(
                 TokenFault.TokenAmbiguous,
                 $"{matches.Count} tokens have the {selector}; name one by its serial: {string.Join(", ", matches.Select(match => match.Description.Serial))}."),

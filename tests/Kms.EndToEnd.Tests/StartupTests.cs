@@ -32,6 +32,9 @@ public sealed class StartupTests
         File.Delete(host.PinFile);
         Expect(await host.RefusedAsync(), Configuration, "PIN file");
 
+        Installation.WriteSecret(host.PinFile, "e2e-user-pin\r\n");
+        Expect(await host.RefusedAsync(), Configuration, "white space");
+
         Installation.WriteSecret(host.PinFile, "");
         Expect(await host.RefusedAsync(), Configuration, "must hold the PIN");
     }
@@ -170,7 +173,7 @@ public sealed class StartupTests
     {
         await using Installation host = await Installation.MakeAsync();
         host.WriteConfiguration(more);
-        int line = File.ReadAllLines(host.Configuration).Length;
+        int line = File.ReadAllLines(host.Configuration).Length - (more.StartsWith("[walls]", StringComparison.Ordinal) ? 1 : 0);
         Finished refused = await Shell.RunAsync(Repository.Kmsd, ["--config", host.Configuration], host.Environment);
         Expect(refused, Configuration, sentence);
         Assert.Contains($"{host.Configuration}:{line}", refused.Error, StringComparison.Ordinal);

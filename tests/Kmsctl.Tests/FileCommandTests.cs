@@ -108,12 +108,31 @@ public sealed class FileCommandTests : IDisposable
         await using FakeDaemon daemon = OneKey.Start();
         using Process process = Console.Start(daemon, "file", "encrypt", "mail", "-", Out);
         await process.StandardInput.BaseStream.WriteAsync(new byte[5_000_000], TestContext.Current.CancellationToken);
-        Assert.StartsWith(".kmsctl-", Assert.Single(Names()), StringComparison.Ordinal);
         Console.Signal(process, signal);
         await process.WaitForExitAsync(TestContext.Current.CancellationToken).WaitAsync(
             TimeSpan.FromSeconds(20), TestContext.Current.CancellationToken);
         Assert.Equal(128 + signal, process.ExitCode);
         Assert.Empty(Names());
+    }
+
+    [Fact]
+    public async Task Even_SIGKILL_leaves_nothing()
+    {
+        await using FakeDaemon daemon = OneKey.Start();
+        using Process process = Console.Start(daemon, "file", "encrypt", "mail", "-", Out);
+        await process.StandardInput.BaseStream.WriteAsync(new byte[5_000_000], TestContext.Current.CancellationToken);
+        process.Kill();
+        await process.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Empty(Names());
+    }
+
+    [Fact]
+    public async Task The_output_is_never_standard_output()
+    {
+        await using FakeDaemon daemon = OneKey.Start();
+        Run run = await Console.RunAsync(daemon, "file", "encrypt", "mail", "-", "-");
+        Assert.Equal(64, run.ExitCode);
+        Assert.False(File.Exists("-"));
     }
 
     [Fact]

@@ -29,7 +29,7 @@ internal static class AccessCommands
                 CommonOptions.Key),
             Session.Command(
                 "remove", "Take a role on a key away from a principal.",
-                async session => Write(session, await session.Client.RemoveGrantAsync(Request(session), session.CancellationToken)),
+                async session => await RemoveAsync(session, Request(session)),
                 CommonOptions.Key, CommonOptions.Principal, role),
         };
     }
@@ -68,6 +68,19 @@ internal static class AccessCommands
                     session.CancellationToken)),
                 CommonOptions.Store, CommonOptions.Principal, only),
         };
+    }
+
+    /// <summary>What isn't there is removed without a word by the daemon; a person who revokes must not think that it was.</summary>
+    private static async Task RemoveAsync(Session session, GrantRequest request)
+    {
+        GrantsResult before = await session.Client.ListGrantsAsync(new KeyRequest { Key = request.Key }, session.CancellationToken);
+        GrantsResult after = await session.Client.RemoveGrantAsync(request, session.CancellationToken);
+        Write(session, after);
+        if (before.Grants.Length == after.Grants.Length)
+        {
+            await Failure.WriteAsync(
+                $"{request.Principal} had no role {Wire.KeyRoles[request.Role]} on '{request.Key}'; nothing was changed. The list shows who has which.");
+        }
     }
 
     private static void Write(Session session, GrantsResult result) =>

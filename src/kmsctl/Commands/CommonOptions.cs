@@ -33,7 +33,7 @@ internal static class CommonOptions
 
     public static Argument<string> Principal { get; } = new("PRINCIPAL")
     {
-        Description = "uid:1000, gid:34, unit:nginx.service, user:alice or group:backup.",
+        Description = "uid:1000, gid:34, user:alice or group:backup (systemd units: not in this version).",
     };
 
     public static Argument<string> Input { get; } = new("IN")

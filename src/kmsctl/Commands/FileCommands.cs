@@ -12,7 +12,7 @@ internal static class FileCommands
     public static Command Make()
     {
         var input = new Argument<string>("IN") { Description = "The file to read; '-' is standard input." };
-        var output = new Argument<string>("OUT") { Description = "The file to make (mode 0600); it appears only when it is whole." };
+        var output = new Argument<string>("OUT") { Description = "The file to make (mode 0600); it appears only when it is whole, so it can't be '-'." };
         return new("file", "Encrypt and decrypt files of any length.")
         {
             Session.Command(

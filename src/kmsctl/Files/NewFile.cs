@@ -1,17 +1,20 @@
 using System.Security.Cryptography;
 using Kmsctl.Output;
+using Microsoft.Win32.SafeHandles;
 
 namespace Kmsctl.Files;
 
 /// <summary>
-/// A file that appears under its name only when it is whole and on the disk, readable by its owner alone. Disposed of without
-/// <see cref="Commit"/>, it leaves nothing behind.
+/// A file that appears under its name only when it is whole and on the disk, readable by its owner alone. Until then it has no
+/// name at all (O_TMPFILE, open(2)), so that whatever ends the process leaves nothing behind; a file system that can't do that
+/// gets a hidden name beside it, which goes with <see cref="Dispose"/>.
 /// </summary>
 internal sealed class NewFile : IDisposable
 {
     private readonly string _path;
     private readonly string _temporary;
     private readonly bool _replace;
+    private readonly bool _isNameless;
     private readonly FileStream _stream;
     private bool _committed;
 
@@ -20,14 +23,20 @@ internal sealed class NewFile : IDisposable
         _path = path;
         _temporary = temporary;
         _replace = replace;
-        _stream = new FileStream(temporary, new FileStreamOptions
-        {
-            Mode = FileMode.CreateNew,
-            Access = FileAccess.Write,
-            Share = FileShare.None,
-            BufferSize = 0,
-            UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
-        });
+#pragma warning disable IDISP001 // The stream takes it over.
+        SafeFileHandle? nameless = Libc.OpenNameless(Path.GetDirectoryName(path) ?? "/");
+#pragma warning restore IDISP001
+        _isNameless = nameless is not null;
+        _stream = nameless is not null
+            ? new FileStream(nameless, FileAccess.Write, bufferSize: 0)
+            : new FileStream(temporary, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                Share = FileShare.None,
+                BufferSize = 0,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
     }
 
     public Stream Stream => _stream;
@@ -35,6 +44,12 @@ internal sealed class NewFile : IDisposable
     /// <exception cref="CommandException">It exists already, or can't be made.</exception>
     public static NewFile Create(string path, bool replace)
     {
+        if (path == "-")
+        {
+            throw new CommandException(
+                ExitCode.Usage, "OUT can't be '-': the output appears only when it is whole. Name a file (./- for one of that name).");
+        }
+
         string full = Path.GetFullPath(path);
         switch (Libc.KindOf(full))
         {
@@ -69,10 +84,22 @@ internal sealed class NewFile : IDisposable
     public void Commit()
     {
         _stream.Flush(flushToDisk: true);
-        _stream.Dispose();
         try
         {
-            File.Move(_temporary, _path, _replace);
+            if (_isNameless && !_replace)
+            {
+                Libc.GiveName(_stream.SafeFileHandle, _path);
+            }
+            else
+            {
+                if (_isNameless)
+                {
+                    Libc.GiveName(_stream.SafeFileHandle, _temporary);
+                }
+
+                File.Move(_temporary, _path, _replace);
+            }
+
             _committed = true;
         }
         catch (IOException exception) when (!_replace && File.Exists(_path))

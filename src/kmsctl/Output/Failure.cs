@@ -39,15 +39,15 @@ internal sealed record Failure(int ExitCode, string Sentence)
     private static string Advice(KmsException refusal) => refusal.Code switch
     {
         KmsErrorCode.NotFound => "See 'kmsctl key list' and 'kmsctl whoami' for what you may use.",
-        KmsErrorCode.Forbidden => "Ask a manager of the key for a role (kmsctl grant add).",
+        KmsErrorCode.Forbidden =>
+            "Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).",
         KmsErrorCode.InvalidState => "See 'kmsctl key show'.",
         KmsErrorCode.AlreadyExists => "Choose another name.",
         KmsErrorCode.TooLarge => "For more, use 'kmsctl file encrypt'.",
         KmsErrorCode.InvalidCiphertext => "Check the key, the context, and that the text is whole.",
         KmsErrorCode.LimitExceeded when refusal.RetryAfter is { } wait =>
             string.Create(CultureInfo.InvariantCulture, $"Try again in {Math.Ceiling(wait.TotalSeconds)} s."),
-        KmsErrorCode.LimitExceeded => "Try again later.",
-        KmsErrorCode.TokenUnavailable => "Try again; 'kmsctl status' shows when the token is back.",
+        KmsErrorCode.TokenUnavailable => "See 'kmsctl status'.",
         KmsErrorCode.StorageUnavailable or KmsErrorCode.IntegrityFailure =>
             "Tell the operator; the daemon's journal says more (journalctl -u kmsd).",
         KmsErrorCode.MethodNotFound => "Compare the versions of kmsctl and kmsd.",

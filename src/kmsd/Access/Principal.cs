@@ -39,11 +39,11 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
         {
             "uid" => User(ParseId(name)),
             "gid" => Group(ParseId(name)),
-            "user" => User(Accounts.FindUser(name) ?? throw Refused("There is no user of that name.")),
+            "user" => User(Accounts.FindUser(name) ?? throw Refused($"There is no user '{name}' (use uid:N for one that is gone).")),
             "group" => Group(Accounts.FindGroup(name) ?? throw Refused("There is no group of that name.")),
             "unit" => throw new KmsException(
                 KmsErrorCode.Unsupported, "This version can't vouch for systemd units yet; grant to a uid or a gid."),
-            _ => throw Refused("A principal is uid:1000, gid:34, user:alice or group:backup."),
+            _ => throw Refused($"'{text}' is no principal: uid:1000, gid:34, user:alice or group:backup."),
         };
 
         if (!principal.CanBeGranted)

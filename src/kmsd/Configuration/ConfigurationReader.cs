@@ -21,7 +21,7 @@ internal static class ConfigurationReader
 {
     private const int LongestFileInBytes = 1 << 20;
 
-    public static IReadOnlyList<ConfigurationEntry> ReadFile(string path)
+    public static IReadOnlyList<ConfigurationEntry> ReadFile(string path, Func<string, bool>? isSection = null)
     {
         try
         {
@@ -33,7 +33,7 @@ internal static class ConfigurationReader
 
             byte[] bytes = new byte[stream.Length];
             stream.ReadExactly(bytes);
-            return Read(path, new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(bytes));
+            return Read(path, new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(bytes), isSection);
         }
         catch (DecoderFallbackException exception)
         {
@@ -46,7 +46,7 @@ internal static class ConfigurationReader
     }
 
     /// <exception cref="StartupException">The text breaks the grammar, or repeats a key.</exception>
-    public static IReadOnlyList<ConfigurationEntry> Read(string file, string text)
+    public static IReadOnlyList<ConfigurationEntry> Read(string file, string text, Func<string, bool>? isSection = null)
     {
         List<ConfigurationEntry> entries = [];
         HashSet<(string, string)> seen = [];
@@ -66,6 +66,11 @@ internal static class ConfigurationReader
                 section = line[^1] == ']' && line.Length > 2
                     ? line[1..^1].Trim().ToString()
                     : throw Refuse(file, number, "a section is written [name].");
+                if (isSection?.Invoke(section) == false)
+                {
+                    throw Refuse(file, number, $"there is no section [{section}].");
+                }
+
                 continue;
             }
 

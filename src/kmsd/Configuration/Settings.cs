@@ -70,7 +70,7 @@ internal static class Settings
     {
         DaemonOptions options = new();
         List<string> files = [file, .. dropIns.Order(StringComparer.Ordinal)];
-        foreach (ConfigurationEntry entry in files.SelectMany(ConfigurationReader.ReadFile))
+        foreach (ConfigurationEntry entry in files.SelectMany(path => ConfigurationReader.ReadFile(path, s_known.ContainsKey)))
         {
             Set(options, entry);
         }

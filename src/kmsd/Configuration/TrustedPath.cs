@@ -64,7 +64,9 @@ internal static class TrustedPath
         uint own = Libc.GetEffectiveUserId();
         if (status.Uid != 0 && status.Uid != own)
         {
-            throw Refused($"{what}: {path} belongs to uid {status.Uid}; it must belong to root or to uid {own}.");
+            throw Refused(own == 0
+                ? $"{what}: {path} belongs to uid {status.Uid}, but kmsd runs as root. Run it as that user (runuser -u, or User= of the unit)."
+                : $"{what}: {path} belongs to uid {status.Uid}; it must belong to root or to uid {own}; run: chown {own} {path}");
         }
 
         // The mode of a symbolic link says nothing (symlink(7)); a sticky folder lets nobody replace what isn't his.

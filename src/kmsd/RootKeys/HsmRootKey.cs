@@ -63,7 +63,8 @@ internal sealed class HsmRootKey : RootKey
                 _token.GenerateRandom(destination.Span);
                 return true;
             },
-            cancellationToken);
+            cancellationToken,
+            usesRootKey: false);
 
     [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The constructor takes the token over.")]
     protected override void Dispose(bool disposing)
@@ -75,7 +76,7 @@ internal sealed class HsmRootKey : RootKey
         }
     }
 
-    private async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken)
+    private async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
     {
         if (!await _calls.WaitAsync(_timeout, cancellationToken))
         {
@@ -87,7 +88,9 @@ internal sealed class HsmRootKey : RootKey
         try
         {
             T result = await running.WaitAsync(_timeout, cancellationToken);
-            _isAvailable = true;
+
+            // Random bytes come from a token whose root key is gone, too.
+            _isAvailable |= usesRootKey;
             return result;
         }
         catch (Exception exception) when (exception is TimeoutException or OperationCanceledException)

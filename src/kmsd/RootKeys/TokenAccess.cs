@@ -47,6 +47,13 @@ internal static class TokenAccess
                 length--;
             }
 
+            if (length > 0 && buffer[length - 1] is (byte)'\n' or (byte)'\r' or (byte)' ' or (byte)'\t')
+            {
+                // A PIN that is surely wrong must not cost one of the few tries that a token gives.
+                throw new StartupException(
+                    ExitCode.Configuration, $"The PIN file {path} ends in white space behind the PIN; only one line feed may be there.");
+            }
+
             return length is > 0 and <= LongestPinInBytes
                 ? new SecretBytes(buffer.AsSpan(0, length))
                 : throw new StartupException(

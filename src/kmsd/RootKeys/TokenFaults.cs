@@ -24,6 +24,6 @@ internal static class TokenFaults
             KmsErrorCode.IntegrityFailure, "The key's stored material doesn't authenticate.", exception),
         TokenException { Fault: TokenFault.Unsupported } => new KmsException(
             KmsErrorCode.Unsupported, "The token doesn't offer what this needs.", exception),
-        _ => new KmsException(KmsErrorCode.TokenUnavailable, "The token doesn't answer; try again later.", exception),
+        _ => new KmsException(KmsErrorCode.TokenUnavailable, "The token doesn't answer. If it was unplugged or reset, an operator must restart kmsd.", exception),
     };
 }

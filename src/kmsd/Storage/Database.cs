@@ -12,6 +12,13 @@ internal sealed class Database : IDisposable
 {
     public const string FileName = "kms.db";
 
+    // Primary result codes of SQLite.
+    private const int SqlitePermission = 3;
+    private const int SqliteReadOnly = 8;
+    private const int SqliteInputOutput = 10;
+    private const int SqliteFull = 13;
+    private const int SqliteCannotOpen = 14;
+
     private readonly SqliteConnection _connection;
     private readonly Dictionary<string, Statement> _statements = new(StringComparer.Ordinal);
     private bool _fullySynchronous;
@@ -38,8 +45,7 @@ internal sealed class Database : IDisposable
         catch (SqliteException exception)
         {
             database.Dispose();
-            throw new StartupException(
-                ExitCode.Configuration, $"The database {path} can't be read: {exception.Message}", exception);
+            throw Unreadable(path, exception);
         }
         catch
         {
@@ -144,10 +150,23 @@ internal sealed class Database : IDisposable
         catch (SqliteException exception)
         {
             connection.Dispose();
-            throw new StartupException(
-                ExitCode.Configuration, $"The database {path} can't be opened: {exception.Message}", exception);
+            throw Unreadable(path, exception);
         }
     }
+
+    /// <summary>A disk that is full or a file of another owner isn't a damaged database: nobody should restore an old copy for it.</summary>
+    private static StartupException Unreadable(string path, SqliteException exception) => exception.SqliteErrorCode switch
+    {
+        SqliteFull or SqliteInputOutput => new StartupException(
+            ExitCode.CannotCreate,
+            $"The database {path} can't be written ({exception.Message}). Is the disk full? See: df {Path.GetDirectoryName(path)}",
+            exception),
+        SqliteCannotOpen or SqliteReadOnly or SqlitePermission => new StartupException(
+            ExitCode.CannotCreate,
+            $"The database {path} can't be opened for writing. It must belong to the user that runs kmsd: chown it, with its -wal and -shm if they are there.",
+            exception),
+        _ => new StartupException(ExitCode.Configuration, $"The database {path} can't be read: {exception.Message}", exception),
+    };
 
     private void Check(string path)
     {
