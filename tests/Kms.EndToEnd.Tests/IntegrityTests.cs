@@ -7,6 +7,8 @@ public sealed class IntegrityTests
 {
     [Theory]
     [InlineData("UPDATE grants SET principal = 'uid:1'")]
+    [InlineData("UPDATE grants SET principal = 'uid:00'")]
+    [InlineData("UPDATE grants SET principal = 'uid:0' || char(0)")]
     [InlineData("UPDATE grants SET role = 'manager'")]
     [InlineData("UPDATE keys SET state = 'disabled'")]
     [InlineData("UPDATE keys SET name = 'renamed'")]

@@ -14,6 +14,8 @@ public sealed class TransportTests(ServingFixture serving) : IClassFixture<Servi
     [InlineData("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":", "parseError")]
     [InlineData("\0\u0001\u0002", "parseError")]
     [InlineData("[{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"system.status\"}]", "invalidRequest")]
+    [InlineData("{\"jsonrpc\":\"2.0\",\"id\":1,\"\\ud800\":2,\"method\":\"system.whoAmI\"}", "parseError")]
+    [InlineData("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"keys.create\",\"params\":{\"name\":\"abc\",\"type\":\"AES256-GCM96\",\"grants\":[null]}}", "invalidParams")]
     [InlineData("17", "invalidRequest")]
     [InlineData("{\"id\":1,\"method\":\"system.status\"}", "invalidRequest")]
     [InlineData("{\"jsonrpc\":\"1.0\",\"id\":1,\"method\":\"system.status\"}", "invalidRequest")]
@@ -35,6 +37,7 @@ public sealed class TransportTests(ServingFixture serving) : IClassFixture<Servi
     public async Task What_is_wrong_is_told_and_the_connection_goes_on(string line, string reason)
     {
         await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
+        _ = await wire.ResultAsync("members.add", """{"store":"default","principal":"uid:0","role":"manager"}""");
         JsonElement answer = await wire.SendAndReceiveAsync(line);
 
         Assert.Equal(reason, Wire.Reason(answer));

@@ -32,11 +32,17 @@ public sealed class SensitiveBytes : IDisposable
         return _bytes;
     }
 
+    /// <summary>Zeroes what nobody disposed of, such as a member of a request whose rest is refused.</summary>
+#pragma warning disable IDISP023 // An array has no finalizer of its own: it is still whole here.
+    ~SensitiveBytes() => CryptographicOperations.ZeroMemory(_bytes);
+#pragma warning restore IDISP023
+
     /// <summary>Zeroes the bytes.</summary>
     public void Dispose()
     {
         CryptographicOperations.ZeroMemory(_bytes);
         _disposed = true;
+        GC.SuppressFinalize(this);
     }
 
     /// <summary>The length only.</summary>

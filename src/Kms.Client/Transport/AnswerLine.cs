@@ -40,9 +40,11 @@ internal readonly ref struct AnswerLine
 
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            bool isId = reader.ValueTextEquals("id"u8);
-            bool isResult = reader.ValueTextEquals("result"u8);
-            bool isError = reader.ValueTextEquals("error"u8);
+            // Compared as bytes: ours are plain ASCII, and an escape that stands for no text would throw.
+            ReadOnlySpan<byte> name = reader.ValueSpan;
+            bool isId = name.SequenceEqual("id"u8);
+            bool isResult = name.SequenceEqual("result"u8);
+            bool isError = name.SequenceEqual("error"u8);
             _ = reader.Read();
             int start = checked((int)reader.TokenStartIndex);
             if (isId && reader.TokenType != JsonTokenType.Null)

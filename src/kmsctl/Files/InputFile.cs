@@ -10,12 +10,15 @@ internal static class InputFile
     {
         if (path == "-")
         {
-            return new StandardInput();
+#pragma warning disable IDISP004 // It takes the stream over.
+            return new EndlessInput(Console.OpenStandardInput());
+#pragma warning restore IDISP004
         }
 
         try
         {
-            return new FileStream(path, new FileStreamOptions { BufferSize = 0, Options = FileOptions.SequentialScan });
+            FileStream file = new(path, new FileStreamOptions { BufferSize = 0, Options = FileOptions.SequentialScan });
+            return file.CanSeek ? file : new EndlessInput(file);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException)
         {
@@ -30,10 +33,10 @@ internal static class InputFile
         }
     }
 
-    /// <summary>Standard input, which can be left while it waits: Ctrl-C ends the command at once.</summary>
-    private sealed class StandardInput : Stream
+    /// <summary>A pipe or terminal, which can be left while it waits: Ctrl-C ends the command at once.</summary>
+    private sealed class EndlessInput(Stream inner) : Stream
     {
-        private readonly Stream _inner = Console.OpenStandardInput();
+        private readonly Stream _inner = inner;
 
         public override bool CanRead => true;
 
@@ -68,7 +71,9 @@ internal static class InputFile
         {
             if (disposing)
             {
+#pragma warning disable IDISP007 // It took the stream over.
                 _inner.Dispose();
+#pragma warning restore IDISP007
             }
 
             base.Dispose(disposing);

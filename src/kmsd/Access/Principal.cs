@@ -61,13 +61,16 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
         int colon = text.IndexOf(':', StringComparison.Ordinal);
         string name = text[(colon + 1)..];
         bool isId = uint.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out uint id);
-        return (colon < 0 ? "" : text[..colon], isId) switch
+        Principal principal = (colon < 0 ? "" : text[..colon], isId) switch
         {
             ("uid", true) => User(id),
             ("gid", true) => Group(id),
             ("unit", false) => new Principal(PrincipalKind.Unit, 0, name),
             _ => throw new FormatException("This is no stored principal."),
         };
+
+        // One spelling each: another one of the same principal would stand beside it, and outlive its removal.
+        return principal.ToString() == text ? principal : throw new FormatException("This is no stored principal.");
     }
 
     /// <summary>False for ids that don't name one somebody for good. They are never granted and never matched.</summary>

@@ -14,13 +14,13 @@ internal static class Preparation
         IEnumerable<string> dropIns = file is null && Directory.Exists(KmsDefaults.DropInDirectory)
             ? Directory.EnumerateFiles(KmsDefaults.DropInDirectory, "*.conf")
             : [];
-        DaemonOptions options = Settings.Read(main, dropIns);
-        foreach (string path in options.Files)
+        List<string> files = [main, .. dropIns];
+        foreach (string path in files)
         {
-            TrustedPath.Check(path, "The configuration");
+            TrustedPath.CheckFile(path, "The configuration");
         }
 
-        return options;
+        return Settings.Read(main, files.Skip(1));
     }
 
     public static StateDirectory OpenState(DaemonOptions options)

@@ -56,6 +56,11 @@ internal static class ConfigurationReader
         {
             number++;
             ReadOnlySpan<char> line = raw.Trim();
+            if (line.ContainsAnyInRange('\0', '\b') || line.ContainsAnyInRange('\n', '\u001f') || line.Contains('\u007f'))
+            {
+                throw Refuse(file, number, "control characters have no place here.");
+            }
+
             if (line.IsEmpty || line[0] is '#' or ';')
             {
                 continue;

@@ -21,10 +21,20 @@ internal static class TrustedPath
         Walk("/", path, what, ref links);
     }
 
+    /// <summary>As above, and a regular file: a pipe would be waited for without end.</summary>
+    public static void CheckFile(string path, string what)
+    {
+        Check(path, what);
+        if ((Status(path, follow: true, what).Mode & Libc.FileTypeMask) != Libc.RegularFile)
+        {
+            throw Refused($"{what} {path} is no regular file.");
+        }
+    }
+
     /// <summary>The PIN's file: as above, and nobody else reads it. systemd's credentials show their ACL as group bits.</summary>
     public static void CheckSecret(string path, string what)
     {
-        Check(path, what);
+        CheckFile(path, what);
         Libc.FileStatus status = Status(path, follow: true, what);
         string? credentials = Environment.GetEnvironmentVariable("CREDENTIALS_DIRECTORY");
         bool isCredential = credentials is not null && path.StartsWith(credentials + "/", StringComparison.Ordinal);

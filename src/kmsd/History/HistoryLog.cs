@@ -93,7 +93,7 @@ internal sealed class HistoryLog : IBatchParticipant
     private static Head ReadHead(Database database, RowAuthenticator authenticator)
     {
         Head? head = null;
-        database.Prepare("SELECT sequence, link, mac_generation, encoding_version, row_code FROM history_heads WHERE id = 1")
+        database.Prepare("SELECT sequence, link, mac_generation, encoding_version, row_code FROM history_heads WHERE id = 1 AND ratchet = 0 AND epoch = 0 AND set_root IS NULL")
             .Query(reader =>
             {
                 var stored = new Head(reader.GetInt64(0), reader.GetBlob(1));

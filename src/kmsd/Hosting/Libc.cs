@@ -16,7 +16,8 @@ internal static partial class Libc
     public const uint BasicStatus = 0x7ff; // STATX_BASIC_STATS
     public const uint FileTypeMask = 0xf000; // S_IFMT
     public const uint SymbolicLink = 0xa000; // S_IFLNK
-    public const uint SocketFile = 0xc000; // S_IFSOCK
+    public const uint SocketFile = 0xc000;
+    public const uint RegularFile = 0x8000; // S_IFSOCK
     public const uint Sticky = 0x200; // S_ISVTX
 
     [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]

@@ -9,6 +9,7 @@ internal static class ServiceSocket
 {
     private const int FirstHandedOver = 3; // SD_LISTEN_FDS_START
     private const int Backlog = 1024;
+    private const int LongestPathInBytes = 107;
 
     /// <summary>The socket that systemd hands over, if it does.</summary>
     /// <exception cref="StartupException">78: it hands over something else.</exception>
@@ -31,7 +32,7 @@ internal static class ServiceSocket
 #pragma warning disable IDISP004 // The socket takes the handle over.
         Socket socket = new(new SafeSocketHandle(FirstHandedOver, ownsHandle: true));
 #pragma warning restore IDISP004
-        if (socket.AddressFamily == AddressFamily.Unix && socket.SocketType == SocketType.Stream)
+        if (socket.AddressFamily == AddressFamily.Unix && socket.SocketType == SocketType.Stream && Listens(socket))
         {
             return socket;
         }
@@ -39,7 +40,17 @@ internal static class ServiceSocket
 #pragma warning disable IDISP017 // On the good way it is the caller's.
         socket.Dispose();
 #pragma warning restore IDISP017
-        throw new StartupException(ExitCode.Configuration, "systemd hands over a socket that is no Unix stream socket.");
+        throw new StartupException(ExitCode.Configuration, "systemd hands over a socket that is no listening Unix stream socket.");
+    }
+
+    /// <summary>SO_ACCEPTCONN of SOL_SOCKET (socket(7)).</summary>
+    private static bool Listens(Socket socket)
+    {
+        const int SocketLevel = 1;
+        const int AcceptsConnections = 30;
+        Span<byte> value = stackalloc byte[sizeof(int)];
+        _ = socket.GetRawSocketOption(SocketLevel, AcceptsConnections, value);
+        return value[0] != 0;
     }
 
     /// <summary>Binds the path. A socket that a dead daemon left is replaced; one that answers is not.</summary>
@@ -51,6 +62,12 @@ internal static class ServiceSocket
         {
             throw new StartupException(
                 ExitCode.Configuration, $"There is no group '{group}' for the socket; make it (groupadd --system {group}) or set [daemon] socket_group.");
+        }
+
+        if (System.Text.Encoding.UTF8.GetByteCount(path) > LongestPathInBytes)
+        {
+            throw new StartupException(
+                ExitCode.CannotCreate, $"The socket's path is longer than {LongestPathInBytes} bytes, which unix(7) allows; set [daemon] socket.");
         }
 
         Socket socket = new(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);

@@ -18,10 +18,12 @@ internal sealed partial class CreateKey(
 
     public async Task<KeyDescription> RunAsync(Caller caller, CreateKeyRequest request, CancellationToken cancellationToken)
     {
-        Check(request);
-        ImmutableArray<(Principal Principal, KeyRole Role)> firstGrants = ParseGrants(request.Grants ?? []);
         string storeName = request.Store ?? KeyStore.Default;
         KeyStore store = catalogue.Current.Require(caller, operators, storeName, StoreAction.CreateKey);
+        Check(request);
+
+        // Only now, since resolving names asks the host's name service.
+        ImmutableArray<(Principal Principal, KeyRole Role)> firstGrants = ParseGrants(request.Grants ?? []);
         CheckRoom(store, request.Name);
 
         Key key = await MakeAsync(request, store, cancellationToken);
@@ -66,6 +68,11 @@ internal sealed partial class CreateKey(
         if (request.Memo is string memo && (CharactersOf(memo) > Limits.MemoCharacters || memo.Any(char.IsControl)))
         {
             throw Invalid($"A memo is at most {Limits.MemoCharacters} characters, without control characters.");
+        }
+
+        if (request.Grants?.Any(grant => grant is null) == true)
+        {
+            throw Invalid("A grant is an object with principal and role.");
         }
 
         if (request.Grants?.Length > limits.GrantsPerKey)

@@ -15,12 +15,12 @@ internal sealed class ListGrants(CatalogueLedger catalogue)
 /// <summary>Gives a principal a role on a key: <c>grants.add</c>.</summary>
 internal sealed class AddGrant(CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, TimeProvider clock)
 {
-    public Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
+    public async Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
     {
         var reference = KeyReference.Parse(request.Key);
         _ = catalogue.Current.Require(caller, reference, KeyAction.Manage);
         var principal = Principal.Parse(request.Principal);
-        return writer.ChangeAsync(
+        Key changed = await writer.ChangeAsync(
             () =>
             {
                 Key key = catalogue.Staged.Require(caller, reference, KeyAction.Manage);
@@ -30,21 +30,24 @@ internal sealed class AddGrant(CatalogueLedger catalogue, GrantBook grants, Hist
                     history.Append(GrantEntries.Make("grants.add", caller, key, principal, request.Role, now));
                 }
 
-                return catalogue.Staged.Keys[key.Tag].DescribeGrants();
+                return catalogue.Staged.Keys[key.Tag];
             },
             cancellationToken);
+
+        // Outside the writer: names come from the host's name service, which may be slow.
+        return changed.DescribeGrants();
     }
 }
 
 /// <summary>Takes a role on a key away: <c>grants.remove</c>.</summary>
 internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history, Writer writer, TimeProvider clock)
 {
-    public Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
+    public async Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
     {
         var reference = KeyReference.Parse(request.Key);
         _ = catalogue.Current.Require(caller, reference, KeyAction.Manage);
         var principal = Principal.Parse(request.Principal);
-        return writer.ChangeAsync(
+        Key changed = await writer.ChangeAsync(
             () =>
             {
                 Key key = catalogue.Staged.Require(caller, reference, KeyAction.Manage);
@@ -55,9 +58,12 @@ internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history,
                     history.Append(GrantEntries.Make("grants.remove", caller, key, principal, request.Role, clock.GetUtcNow()));
                 }
 
-                return catalogue.Staged.Keys[key.Tag].DescribeGrants();
+                return catalogue.Staged.Keys[key.Tag];
             },
             cancellationToken);
+
+        // Outside the writer: names come from the host's name service, which may be slow.
+        return changed.DescribeGrants();
     }
 }
 

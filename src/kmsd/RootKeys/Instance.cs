@@ -31,6 +31,11 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, l
                 new Instance(
                     reader.GetBlob(0), reader.GetInt64(1), reader.GetBlob(2), reader.GetInt64(3), reader.GetTime(4), reader.GetTime(5)),
                 reader.GetCode(6)));
+        if (found?.Item1.Id.Length is not (null or IdLength))
+        {
+            throw new StartupException(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
+        }
+
         return found ?? throw new StartupException(ExitCode.Configuration, "The database has no instance row; restore it from a backup.");
     }
 

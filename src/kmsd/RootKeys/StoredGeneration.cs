@@ -34,7 +34,7 @@ internal sealed record StoredGeneration(RootGenerationDescriptor Descriptor, Dat
             database.Prepare("""
                 SELECT generation, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check, wrap_mechanism,
                     seal_mechanism, token_family, created_at, rotate_by, mac_generation, encoding_version, row_code
-                FROM root_generations WHERE state = 'current'
+                FROM root_generations WHERE state = 'current' AND origin = 'token' AND share_set_id IS NULL AND threshold IS NULL
                 """).Query(reader => found.Add((Read(reader, instanceId), reader.GetCode(12))));
         }
         catch (OverflowException exception)

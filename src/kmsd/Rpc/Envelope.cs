@@ -53,8 +53,9 @@ internal readonly record struct Envelope
                 ? new Parser().Parse(line)
                 : Refuse(KmsErrorCode.ParseError, "The line isn't UTF-8.", default);
         }
-        catch (JsonException)
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
         {
+            // InvalidOperationException: a \u escape that is half a surrogate pair stands for no text (RFC 8259, section 8.2).
             return Refuse(KmsErrorCode.ParseError, "The line isn't JSON.", default);
         }
     }

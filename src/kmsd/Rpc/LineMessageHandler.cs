@@ -46,7 +46,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
             ReadResult read = await Reader!.ReadAsync(cancellationToken);
             if (read.IsCanceled)
             {
-                return null;
+                return await EndAsync(cancellationToken);
             }
 
             ReadOnlySequence<byte> buffer = read.Buffer;
@@ -59,7 +59,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
 
                 if (read.IsCompleted)
                 {
-                    return null; // Half a line at the end is no request.
+                    return await EndAsync(cancellationToken); // Half a line at the end is no request.
                 }
 
                 _searched = buffer.Length;
@@ -118,6 +118,21 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
                 RequestGate.GiveBack(text);
                 return null;
         }
+    }
+
+    /// <summary>Nothing more is read; what is in flight is answered before the connection ends.</summary>
+    private async ValueTask<JsonRpcMessage?> EndAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _gate.DrainAsync(ConnectionLimits.DrainTime, cancellationToken);
+        }
+        catch (TimeoutException)
+        {
+            // The client doesn't take its answers, or an operation hangs: the connection ends without them.
+        }
+
+        return null;
     }
 
     private async ValueTask<JsonRpcMessage?> RefuseLongLineAsync(ReadOnlySequence<byte> buffer)

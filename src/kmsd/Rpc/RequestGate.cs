@@ -82,6 +82,37 @@ internal sealed class RequestGate(int mostRequests, int mostBytes) : IDisposable
         GiveBack(request.Text);
     }
 
+    /// <summary>Waits until every request is answered.</summary>
+    /// <exception cref="TimeoutException">Not in time.</exception>
+    public async Task DrainAsync(TimeSpan timeout, CancellationToken cancellationToken)
+    {
+        using var ends = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        ends.CancelAfter(timeout);
+        while (true)
+        {
+            Task waiting;
+            lock (_lock)
+            {
+                if (_requests == 0)
+                {
+                    return;
+                }
+
+                _room = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+                waiting = _room.Task;
+            }
+
+            try
+            {
+                await waiting.WaitAsync(ends.Token);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw new TimeoutException("Requests in flight were not answered in time.");
+            }
+        }
+    }
+
     /// <summary>The connection is over: clears what was never answered.</summary>
     public void Dispose()
     {

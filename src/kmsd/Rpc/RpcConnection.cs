@@ -12,6 +12,9 @@ namespace Kmsd.Rpc;
 /// <summary>Bounds of one connection.</summary>
 internal sealed record ConnectionLimits(int LongestLine, int MostInFlight, TimeSpan FirstRequestTimeout)
 {
+    /// <summary>How long requests in flight have to be answered, when nothing more is read.</summary>
+    public static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(5);
+
     /// <summary>How many bytes of requests and answers one connection may hold in memory.</summary>
     public const int BytesInFlight = 512 * 1024;
 }
@@ -93,21 +96,17 @@ internal sealed class RpcConnection : IAsyncDisposable
             }
             finally
             {
+                // Sent, or never to be sent: the plaintext goes either way.
+                if (message is JsonRpcResult { Result: IDisposable secret })
+                {
+                    secret.Dispose();
+                }
+
                 if (answered is not null)
                 {
                     gate.Leave(answered);
                 }
             }
-        }
-
-        protected override void OnResponseSent(JsonRpcMessage message)
-        {
-            if (message is JsonRpcResult { Result: IDisposable secret })
-            {
-                secret.Dispose();
-            }
-
-            base.OnResponseSent(message);
         }
     }
 }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text.Json;
 using Kms.Client.Protocol;
@@ -18,6 +19,9 @@ internal static class RpcError
                 return Make(refusal.Code, refusal.Message, refusal.RetryAfter);
             case OperationCanceledException:
                 return Make(KmsErrorCode.Cancelled, "The request was cancelled.");
+            case IOException or SocketException or ObjectDisposedException:
+                // The client hung up while it was answered; no fault of ours, and nobody is left to read this.
+                return Make(KmsErrorCode.Internal, "The connection ended.");
             case JsonException json:
                 return Make(KmsErrorCode.InvalidParams, DescribeParams(json));
             default:

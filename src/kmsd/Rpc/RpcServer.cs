@@ -13,7 +13,8 @@ namespace Kmsd.Rpc;
 internal sealed class RpcServer(
     Socket listener, Operations operations, ConnectionCounter connections, ConnectionLimits limits, ILogger<RpcServer> log)
 {
-    private static readonly TimeSpan s_drainTime = TimeSpan.FromSeconds(5);
+    // Longer than a connection gives its last answers.
+    private static readonly TimeSpan s_drainTime = ConnectionLimits.DrainTime + TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_pauseAfterFault = TimeSpan.FromMilliseconds(100);
 
     private readonly ConcurrentDictionary<Task, byte> _running = new();

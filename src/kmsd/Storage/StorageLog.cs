@@ -4,8 +4,11 @@ namespace Kmsd.Storage;
 
 internal static partial class StorageLog
 {
-    [LoggerMessage(1001, LogLevel.Error, "A commit of {Requests} requests failed; they were refused.")]
-    public static partial void CommitFailed(ILogger log, Exception exception, int requests);
+    [LoggerMessage(1001, LogLevel.Error, "A commit of {Requests} requests failed, and they were refused: {Cause}")]
+    public static partial void CommitFailed(ILogger log, int requests, string cause);
+
+    [LoggerMessage(1004, LogLevel.Critical, "What the disk holds of the refused commit could not be overwritten yet: {Cause}")]
+    public static partial void NotSuperseded(ILogger log, string cause);
 
     [LoggerMessage(1002, LogLevel.Warning, "Nothing was left to roll back (SQLite code {Code}).")]
     public static partial void NothingToRollBack(ILogger log, int code);

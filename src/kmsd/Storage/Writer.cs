@@ -61,6 +61,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
     private volatile bool _isHealthy = true;
+    private bool _mustSupersede;
 
     /// <summary>How many requests wait.</summary>
     public int QueueLength => _queue.Reader.Count;
@@ -103,8 +104,10 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
     private void Write(List<WriteRequest> batch)
     {
+        bool isCommitting = false;
         try
         {
+            Supersede();
             database.SetFullySynchronous(batch.Exists(request => request.IsChange));
             database.Execute("BEGIN IMMEDIATE");
             FaultPoint.Reach("writer.begun");
@@ -119,6 +122,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             }
 
             FaultPoint.Reach("writer.before-commit");
+            isCommitting = true;
             database.Execute("COMMIT");
             FaultPoint.Reach("writer.after-commit");
         }
@@ -126,6 +130,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         catch (Exception exception)
 #pragma warning restore CA1031
         {
+            _mustSupersede |= isCommitting;
             TakeBack(batch, exception);
             return;
         }
@@ -201,7 +206,63 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private void TakeBack(List<WriteRequest> batch, Exception exception)
     {
         _isHealthy = false;
-        StorageLog.CommitFailed(log, exception, batch.Count);
+        StorageLog.CommitFailed(log, batch.Count, exception.Message);
+        RollBack();
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.Rollback();
+        }
+
+        string told = "The record of this could not be written; nothing was changed.";
+        try
+        {
+            Supersede();
+        }
+        catch (SqliteException superseding)
+        {
+            StorageLog.NotSuperseded(log, superseding.Message);
+            told = "The record of this could not be written, and the storage is still unavailable: look again whether it stands, once it is back.";
+        }
+
+        foreach (WriteRequest request in batch)
+        {
+            if (!request.IsRefused)
+            {
+                request.Fail(new KmsException(KmsErrorCode.StorageUnavailable, told, exception));
+            }
+        }
+    }
+
+    /// <summary>
+    /// A commit that failed at its fsync may lie whole in the write-ahead log, where recovery after a crash would find it. The
+    /// next commit takes its place there; so one that changes nothing is made, before anything else is written or answered.
+    /// </summary>
+    /// <exception cref="SqliteException">The storage is still unavailable.</exception>
+    private void Supersede()
+    {
+        if (!_mustSupersede)
+        {
+            return;
+        }
+
+        database.SetFullySynchronous(true);
+        database.Execute("BEGIN IMMEDIATE");
+        try
+        {
+            database.Execute("UPDATE history_heads SET sequence = sequence WHERE id = 1");
+            database.Execute("COMMIT");
+        }
+        catch (SqliteException)
+        {
+            RollBack();
+            throw;
+        }
+
+        _mustSupersede = false;
+    }
+
+    private void RollBack()
+    {
         try
         {
             database.Execute("ROLLBACK");
@@ -210,20 +271,6 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         {
             // SQLite rolls back by itself on a full disk or an I/O error; then there is nothing left to take back.
             StorageLog.NothingToRollBack(log, rollback.SqliteErrorCode);
-        }
-
-        foreach (IBatchParticipant participant in participants)
-        {
-            participant.Rollback();
-        }
-
-        foreach (WriteRequest request in batch)
-        {
-            if (!request.IsRefused)
-            {
-                request.Fail(new KmsException(
-                    KmsErrorCode.StorageUnavailable, "The record of this could not be written; nothing was changed.", exception));
-            }
         }
     }
 }

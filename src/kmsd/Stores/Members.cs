@@ -17,11 +17,11 @@ internal sealed class ListMembers(CatalogueLedger catalogue, Operators operators
 internal sealed class AddMember(
     CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
 {
-    public Task<MembersResult> RunAsync(Caller caller, AddMemberRequest request, CancellationToken cancellationToken)
+    public async Task<MembersResult> RunAsync(Caller caller, AddMemberRequest request, CancellationToken cancellationToken)
     {
         _ = catalogue.Current.Require(caller, operators, request.Store, StoreAction.ManageMembers);
         var principal = Principal.Parse(request.Principal);
-        return writer.ChangeAsync(
+        KeyStore changed = await writer.ChangeAsync(
             () =>
             {
                 KeyStore store = catalogue.Staged.Require(caller, operators, request.Store, StoreAction.ManageMembers);
@@ -35,9 +35,12 @@ internal sealed class AddMember(
                         "members.add", caller, store, $"{principal} {Wire.StoreRoles[request.Role]}", now));
                 }
 
-                return catalogue.Staged.Stores[store.Id].DescribeMembers();
+                return catalogue.Staged.Stores[store.Id];
             },
             cancellationToken);
+
+        // Outside the writer: names come from the host's name service, which may be slow.
+        return changed.DescribeMembers();
     }
 }
 
@@ -45,11 +48,11 @@ internal sealed class AddMember(
 internal sealed class RemoveMember(
     CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
 {
-    public Task<MembersResult> RunAsync(Caller caller, RemoveMemberRequest request, CancellationToken cancellationToken)
+    public async Task<MembersResult> RunAsync(Caller caller, RemoveMemberRequest request, CancellationToken cancellationToken)
     {
         _ = catalogue.Current.Require(caller, operators, request.Store, StoreAction.ManageMembers);
         var principal = Principal.Parse(request.Principal);
-        return writer.ChangeAsync(
+        KeyStore changed = await writer.ChangeAsync(
             () =>
             {
                 KeyStore store = catalogue.Staged.Require(caller, operators, request.Store, StoreAction.ManageMembers);
@@ -63,9 +66,12 @@ internal sealed class RemoveMember(
                         clock.GetUtcNow()));
                 }
 
-                return catalogue.Staged.Stores[store.Id].DescribeMembers();
+                return catalogue.Staged.Stores[store.Id];
             },
             cancellationToken);
+
+        // Outside the writer: names come from the host's name service, which may be slow.
+        return changed.DescribeMembers();
     }
 }
 
