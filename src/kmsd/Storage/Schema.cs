@@ -12,6 +12,9 @@ internal static class Schema
     /// <summary>What this program reads and writes (PRAGMA user_version).</summary>
     public const int Version = 1;
 
+    /// <summary>Writes the version that is there.</summary>
+    public const string WriteVersion = "PRAGMA user_version = 1";
+
     /// <summary>Migration 1. Times are milliseconds since 1970 in UTC; ids are blobs of 16 bytes.</summary>
     public const string Migration1 = """
         CREATE TABLE instance (

@@ -249,7 +249,8 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         database.Execute("BEGIN IMMEDIATE");
         try
         {
-            database.Execute("UPDATE history_heads SET sequence = sequence WHERE id = 1");
+            // Writes the first page; an UPDATE that changes nothing would write none.
+            database.Execute(Schema.WriteVersion);
             database.Execute("COMMIT");
         }
         catch (SqliteException)
