@@ -15,7 +15,7 @@ namespace Kms.Client;
 /// <para>If the connection breaks, whatever only reads, and the use of keys, is sent once more on a fresh connection. A change never is: it fails
 /// with <see cref="KmsUnreachableException.OutcomeUnknown"/> if it had been sent. A cancelled change past its commit stands.</para>
 /// </remarks>
-public sealed class KmsClient : IAsyncDisposable
+public sealed partial class KmsClient : IAsyncDisposable
 {
     private readonly ServerTrust _trust;
     private readonly SemaphoreSlim _opening = new(1);
@@ -40,45 +40,6 @@ public sealed class KmsClient : IAsyncDisposable
 
     /// <summary>The socket that this client connects to.</summary>
     public string SocketPath { get; }
-
-    /// <summary><c>keys.create</c>: makes a key.</summary>
-    /// <exception cref="KmsException">The daemon refused.</exception>
-    /// <exception cref="KmsUnreachableException">The daemon can't be reached, or went away; see its OutcomeUnknown.</exception>
-    /// <exception cref="OperationCanceledException">The caller gave up.</exception>
-    public Task<KeyDescription> CreateKeyAsync(CreateKeyRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.CreateKey, request, cancellationToken);
-
-    /// <summary><c>keys.list</c>: one page of the keys that the caller may see.</summary>
-    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
-    public Task<ListKeysResult> ListKeysAsync(ListKeysRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.ListKeys, request, cancellationToken);
-
-    /// <summary><c>keys.get</c>: one key.</summary>
-    /// <exception cref="KmsException">The daemon refused.</exception>
-    /// <exception cref="KmsUnreachableException">The daemon can't be reached.</exception>
-    /// <exception cref="OperationCanceledException">The caller gave up.</exception>
-    public Task<KeyDescription> GetKeyAsync(KeyRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.GetKey, request, cancellationToken);
-
-    /// <summary><c>crypto.encrypt</c>: encrypts at most 32 KiB; larger things want a data key (<see cref="SealedFiles.SealedFile"/>).</summary>
-    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
-    public Task<EncryptResult> EncryptAsync(EncryptRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.Encrypt, request, cancellationToken);
-
-    /// <summary><c>crypto.decrypt</c>; the caller disposes of the answer, which zeroes the plaintext.</summary>
-    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
-    public Task<DecryptResult> DecryptAsync(DecryptRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.Decrypt, request, cancellationToken);
-
-    /// <summary><c>crypto.createDataKey</c>; the caller disposes of the answer, which zeroes the data key.</summary>
-    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
-    public Task<CreateDataKeyResult> CreateDataKeyAsync(CreateDataKeyRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.CreateDataKey, request, cancellationToken);
-
-    /// <summary><c>crypto.random</c>: bytes from the token's generator; the caller disposes of them, which zeroes them.</summary>
-    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
-    public Task<RandomResult> DrawRandomAsync(RandomRequest request, CancellationToken cancellationToken = default) =>
-        InvokeAsync(RpcCalls.DrawRandom, request, cancellationToken);
 
     /// <summary><c>grants.list</c>: the grants on a key.</summary>
     /// <inheritdoc cref="GetKeyAsync" path="/exception"/>

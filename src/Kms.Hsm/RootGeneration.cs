@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using System.Text;
+using Kms.Hsm.Native;
 using Net.Pkcs11Interop.Common;
 
 namespace Kms.Hsm;
@@ -74,5 +75,50 @@ public sealed class RootGeneration
         byte[] input = LengthPrefixed.Join(Encoding.UTF8.GetBytes(label), _descriptor.InstanceId, LengthPrefixed.Number(Number));
         return new SecretBytes(_token.Operate(
             session => _token.Module.Sign(session, CKM.CKM_SHA256_HMAC, _keys.Mac, input, HMACSHA256.HashSizeInBytes)));
+    }
+
+    /// <summary>
+    /// Makes a key in the token, and wraps it by the wrap key. The key that was made is destroyed; what is handed out was
+    /// unwrapped from the blob, can't be extracted, and was seen to do what the other, or its public key, expects of it.
+    /// </summary>
+    /// <param name="type">What it is for.</param>
+    /// <param name="wrapped">To be kept: from it <see cref="UnwrapKey"/> makes the key again.</param>
+    /// <returns>The caller owns it.</returns>
+    /// <exception cref="TokenException">The token refuses, lacks a mechanism or doesn't answer.</exception>
+    public TokenKey GenerateKey(TokenKeyType type, out WrappedKey wrapped)
+    {
+        TokenKeyObjects.CheckType(type);
+        using TokenKeyProof proof = new(type);
+        WrappedKey made = _token.Operate(session => TokenKeyObjects.GenerateWrapped(_token.Module, session, _keys.Wrap, proof));
+        TokenKey key = UnwrapKey(type, made.Blob, made.Mechanism);
+        try
+        {
+            proof.Check(key);
+        }
+        catch
+        {
+            key.Dispose();
+            throw;
+        }
+
+        wrapped = made;
+        return key;
+    }
+
+    /// <summary>Unwraps a key into the token: private, sensitive and not extractable, which is read back.</summary>
+    /// <param name="type">As it was made.</param>
+    /// <param name="blob">As it was wrapped.</param>
+    /// <param name="mechanism">By which it was wrapped.</param>
+    /// <returns>The caller owns it. Undisposed it stays in the token until the token is closed.</returns>
+    /// <exception cref="SealedBlobException">The blob is none of this generation's, or of another type or mechanism.</exception>
+    /// <exception cref="TokenException">The mechanism isn't known, or the token doesn't answer or doesn't protect the key.</exception>
+    public TokenKey UnwrapKey(TokenKeyType type, ReadOnlySpan<byte> blob, string mechanism)
+    {
+        TokenKeyObjects.CheckType(type);
+        byte[] copy = blob.ToArray();
+        KeySession keys = _token.Keys;
+        (ulong handle, byte[]? modulus) = _token.InKeySession(
+            keys, session => TokenKeyObjects.Unwrap(_token.Module, session, _keys.Wrap, type, copy, mechanism, _descriptor.WrapCheck));
+        return new TokenKey(_token, keys, type, handle, modulus);
     }
 }

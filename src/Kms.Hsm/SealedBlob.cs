@@ -56,6 +56,6 @@ internal static class SealedBlob
     }
 
     /// <summary>SoftHSM says CKR_GENERAL_ERROR of a bad tag; so the operation classifies, not the code alone.</summary>
-    private static bool MayMeanBadTag(CKR result) => result is CKR.CKR_ENCRYPTED_DATA_INVALID or CKR.CKR_ENCRYPTED_DATA_LEN_RANGE
+    public static bool MayMeanBadTag(CKR result) => result is CKR.CKR_ENCRYPTED_DATA_INVALID or CKR.CKR_ENCRYPTED_DATA_LEN_RANGE
         or CKR.CKR_GENERAL_ERROR or CKR.CKR_FUNCTION_FAILED or CKR.CKR_SIGNATURE_INVALID;
 }

@@ -17,6 +17,7 @@ public sealed class Token : IDisposable
     private readonly TimeSpan _timeout;
 
     private readonly ulong _slot;
+    private KeySession _keys;
     private bool _isDisposed;
 
     private Token(Module module, ulong slot, TokenDescription description, TokenOptions options)
@@ -25,6 +26,7 @@ public sealed class Token : IDisposable
         _slot = slot;
         _timeout = options.Timeout;
         _workers = new SessionPool(module, slot, options.Sessions, options.Timeout);
+        _keys = new KeySession(module, slot, options.Timeout);
         Description = description;
     }
 
@@ -67,9 +69,24 @@ public sealed class Token : IDisposable
         }
     }
 
-    /// <summary>Tries every mechanism that a root generation needs, with keys that live for this session only.</summary>
-    /// <exception cref="TokenException">A mechanism is missing or gives a wrong result.</exception>
-    public TokenCapabilities SelfTest() => Change(session => TokenSelfTest.Run(_module, session));
+    /// <summary>
+    /// Tries every mechanism that a root generation needs, and what keys in the token need, with keys that live for this
+    /// session only.
+    /// </summary>
+    /// <returns>For each type of key in the token, what it lacks.</returns>
+    /// <exception cref="TokenException">A mechanism that a root generation needs is missing or gives a wrong result.</exception>
+    public TokenCapabilities SelfTest()
+    {
+        TokenCapabilities capabilities = Change(session => TokenSelfTest.Run(_module, session));
+
+        // Each in a session of its own: a mechanism that fails may leave an operation half done.
+        return capabilities with
+        {
+            MissingForAes256 = Change(session => TokenKeySelfTest.FindMissing(_module, session, TokenKeyType.Aes256)),
+            MissingForRsa2048 = Change(session => TokenKeySelfTest.FindMissing(_module, session, TokenKeyType.Rsa2048)),
+            MissingForEcdsaP256 = Change(session => TokenKeySelfTest.FindMissing(_module, session, TokenKeyType.EcdsaP256)),
+        };
+    }
 
     /// <summary>Makes the three keys of a root generation in the token. Half of one never stays.</summary>
     /// <param name="number">From 1.</param>
@@ -145,7 +162,38 @@ public sealed class Token : IDisposable
     }
 
     /// <summary>Runs an operation in a worker session.</summary>
-    internal T Operate<T>(Func<ulong, T> operation)
+    internal T Operate<T>(Func<ulong, T> operation) => Share(() => _workers.Use(operation));
+
+    /// <summary>Runs a call in the session in which keys live.</summary>
+    internal T InKeySession<T>(KeySession keys, Func<ulong, T> call) => Share(() => keys.Use(call));
+
+    /// <summary>The session in which new keys come to live: another one once it is lost.</summary>
+    internal KeySession Keys
+    {
+        get
+        {
+            KeySession current = Volatile.Read(ref _keys);
+            if (!current.IsLost)
+            {
+                return current;
+            }
+
+            KeySession next = new(_module, _slot, _timeout);
+            KeySession now = Interlocked.CompareExchange(ref _keys, next, current);
+            if (now != current)
+            {
+                return now;
+            }
+
+            // Alone: a call that still runs may use a key that ends with the session.
+            _ = Change(_ => current.Close());
+            return next;
+        }
+    }
+
+    internal Module Module => _module;
+
+    private T Share<T>(Func<T> call)
     {
         if (!_gate.TryEnterReadLock(_timeout))
         {
@@ -155,10 +203,11 @@ public sealed class Token : IDisposable
         try
         {
             ObjectDisposedException.ThrowIf(_isDisposed, this);
-            return _workers.Use(operation);
+            return call();
         }
         catch (Pkcs11Exception exception)
         {
+            Volatile.Read(ref _keys).NoteLoss();
             throw Fault(exception);
         }
         finally
@@ -166,8 +215,6 @@ public sealed class Token : IDisposable
             _gate.ExitReadLock();
         }
     }
-
-    internal Module Module => _module;
 
     private T Change<T>(Func<ulong, T> change)
     {

@@ -59,6 +59,28 @@ public sealed class KmsClientTests
             () => client.GetStatusAsync(Stop),
             () => client.WhoAmIAsync(Stop),
             () => client.DiscoverAsync(Stop),
+            () => client.ReencryptAsync(new ReencryptRequest { Key = "mail", Ciphertext = "kms:v1:AAAA" }, Stop),
+            () => client.SignAsync(new SignRequest { Key = "mail", Message = bytes }, Stop),
+            () => client.VerifyAsync(new VerifyRequest { Key = "mail", Message = bytes, Signature = "kms:v1:AAAA" }, Stop),
+            () => client.EncryptBatchAsync(new EncryptBatchRequest { Key = "mail", Items = [] }, Stop),
+            () => client.DecryptBatchAsync(new DecryptBatchRequest { Key = "mail", Items = [] }, Stop),
+            () => client.ReencryptBatchAsync(new ReencryptBatchRequest { Key = "mail", Items = [] }, Stop),
+            () => client.UpdateKeyAsync(new UpdateKeyRequest { Key = "mail", Memo = "m" }, Stop),
+            () => client.RotateKeyAsync(Mail, Stop),
+            () => client.SetRotationPeriodAsync(new SetRotationPeriodRequest { Key = "mail", Days = 1 }, Stop),
+            () => client.EnableKeyAsync(Mail, Stop),
+            () => client.DisableKeyAsync(Mail, Stop),
+            () => client.RequestDeletionAsync(new DeleteKeyRequest { Key = "mail" }, Stop),
+            () => client.CancelDeletionAsync(Mail, Stop),
+            () => client.DeleteNowAsync(new DeleteKeyRequest { Key = "mail" }, Stop),
+            () => client.GetPublicKeyAsync(new GetPublicKeyRequest { Key = "mail" }, Stop),
+            () => client.ListVersionsAsync(new ListVersionsRequest { Key = "mail" }, Stop),
+            () => client.DisableVersionAsync(new VersionRequest { Key = "mail", Version = 1 }, Stop),
+            () => client.EnableVersionAsync(new VersionRequest { Key = "mail", Version = 1 }, Stop),
+            () => client.ListDeletedKeysAsync(new ListDeletedKeysRequest(), Stop),
+            () => client.ReadDeletedKeyHistoryAsync(new DeletedKeyHistoryRequest { Tag = "t" }, Stop),
+            () => client.PurgeDeletedKeyAsync(new PurgeDeletedKeyRequest { Tag = "t", Reason = "r" }, Stop),
+            () => client.ReleaseDeletionsAsync(Stop),
         ];
         foreach (Func<Task> method in methods)
         {
@@ -71,9 +93,60 @@ public sealed class KmsClientTests
                 "keys.create", "keys.list", "keys.get", "crypto.encrypt", "crypto.decrypt", "crypto.createDataKey", "crypto.random",
                 "grants.list", "grants.add", "grants.remove", "members.list", "members.add", "members.remove", "system.status",
                 "system.whoAmI", "rpc.discover",
+                "crypto.reencrypt", "crypto.sign", "crypto.verify", "crypto.encryptBatch", "crypto.decryptBatch",
+                "crypto.reencryptBatch", "keys.update", "keys.rotate", "keys.setRotationPeriod", "keys.enable", "keys.disable",
+                "keys.requestDeletion", "keys.cancelDeletion", "keys.deleteNow", "keys.getPublicKey", "versions.list",
+                "versions.disable", "versions.enable", "deletedKeys.list", "deletedKeys.history", "deletedKeys.purge",
+                "deletions.release",
             ],
             daemon.Received.Select(call => call.Method));
         Assert.Equal(1, daemon.Connections);
+    }
+
+    [Fact]
+    public async Task Each_item_of_a_batch_has_its_result_or_its_reason()
+    {
+        const string Items =
+            """
+            {"items":[{"plaintext":"AQI=","keyVersion":2},{"error":{"code":6,"message":"no","data":{"reason":"invalidCiphertext"}}},
+            {"error":{"code":8,"message":"slower","data":{"reason":"limitExceeded","retryAfterMs":1500}}},{"error":{"code":3,"message":"m"}}]}
+            """;
+        await using var daemon = new FakeDaemon(call => FakeDaemon.Result(call, Items.ReplaceLineEndings(string.Empty)));
+        await using var client = new KmsClient(daemon.Path);
+        DecryptItem[] items = [new() { Ciphertext = "kms:v2:AAAA" }, new() { Ciphertext = "kms:v1:AAAA", Context = [1] }];
+        using DecryptBatchResult result = await client.DecryptBatchAsync(new DecryptBatchRequest { Key = "mail", Items = items }, Stop);
+        Assert.Equal(
+            """[{"ciphertext":"kms:v2:AAAA"},{"ciphertext":"kms:v1:AAAA","context":"AQ=="}]""",
+            Assert.Single(daemon.Received).Params.GetProperty("items").GetRawText());
+        Assert.Equal((2, null), (result.Items[0].KeyVersion, result.Items[0].Error));
+        Assert.Equal([1, 2], result.Items[0].Plaintext!.AsSpan().ToArray());
+        Assert.Equal(
+            [KmsErrorCode.InvalidCiphertext, KmsErrorCode.LimitExceeded, KmsErrorCode.InvalidState],
+            result.Items[1..].Select(item => item.Error!.ToException().Code));
+        Assert.Equal(TimeSpan.FromSeconds(1.5), result.Items[2].Error!.ToException().RetryAfter);
+        result.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => result.Items[0].Plaintext!.AsSpan().Length);
+    }
+
+    [Fact]
+    public async Task Of_a_signature_request_only_what_is_given_crosses_the_socket()
+    {
+        await using var daemon = new FakeDaemon(call => FakeDaemon.Result(
+            call, """{"signature":"kms:v3:AAAA","keyVersion":3,"algorithm":"ECDSA_SHA_256"}"""));
+        await using var client = new KmsClient(daemon.Path);
+        SignResult result = await client.SignAsync(
+            new SignRequest
+            {
+                Key = "mail",
+                Digest = new byte[32],
+                Algorithm = SignatureAlgorithm.EcdsaSha256,
+                Encoding = SignatureEncoding.P1363,
+            },
+            Stop);
+        Assert.Equal((3, SignatureAlgorithm.EcdsaSha256), (result.KeyVersion, result.Algorithm));
+        FakeCall call = Assert.Single(daemon.Received);
+        Assert.Equal(["key", "digest", "algorithm", "encoding"], call.Params.EnumerateObject().Select(member => member.Name));
+        Assert.Equal(("ECDSA_SHA_256", "p1363"), (call.Text("algorithm"), call.Text("encoding")));
     }
 
     [Fact]

@@ -14,6 +14,10 @@ public sealed class SharedConnectionTests
 
     private static KeyRequest Mail => new() { Key = "mail" };
 
+    private static DeleteKeyRequest Delete => new() { Key = "mail" };
+
+    private static VersionRequest VersionOne => new() { Key = "mail", Version = 1 };
+
     private static GrantRequest Grant => new() { Key = "mail", Principal = "uid:1000", Role = KeyRole.Encryptor };
 
     [Fact]
@@ -160,6 +164,34 @@ public sealed class SharedConnectionTests
     }
 
     [Fact]
+    public async Task What_only_reads_or_uses_a_key_is_sent_twice_at_most()
+    {
+        await using var daemon = new FakeDaemon(Close);
+        await using var client = new KmsClient(daemon.Path);
+        using var message = new SensitiveBytes(1);
+        Func<Task>[] calls =
+        [
+            () => client.ReencryptAsync(new ReencryptRequest { Key = "mail", Ciphertext = "kms:v1:AAAA" }, Stop),
+            () => client.SignAsync(new SignRequest { Key = "mail", Message = message }, Stop),
+            () => client.VerifyAsync(new VerifyRequest { Key = "mail", Message = message, Signature = "kms:v1:AAAA" }, Stop),
+            () => client.EncryptBatchAsync(new EncryptBatchRequest { Key = "mail", Items = [] }, Stop),
+            () => client.DecryptBatchAsync(new DecryptBatchRequest { Key = "mail", Items = [] }, Stop),
+            () => client.ReencryptBatchAsync(new ReencryptBatchRequest { Key = "mail", Items = [] }, Stop),
+            () => client.GetPublicKeyAsync(new GetPublicKeyRequest { Key = "mail" }, Stop),
+            () => client.ListVersionsAsync(new ListVersionsRequest { Key = "mail" }, Stop),
+            () => client.ListDeletedKeysAsync(new ListDeletedKeysRequest(), Stop),
+            () => client.ReadDeletedKeyHistoryAsync(new DeletedKeyHistoryRequest { Tag = "t" }, Stop),
+        ];
+        foreach (Func<Task> call in calls)
+        {
+            daemon.Received.Clear();
+            KmsUnreachableException exception = await Assert.ThrowsAsync<KmsUnreachableException>(call);
+            Assert.False(exception.OutcomeUnknown);
+            Assert.Equal(2, daemon.Received.Count);
+        }
+    }
+
+    [Fact]
     public async Task A_change_is_never_repeated_and_its_outcome_called_unknown()
     {
         await using var daemon = new FakeDaemon(Close);
@@ -170,6 +202,14 @@ public sealed class SharedConnectionTests
             () => client.CreateKeyAsync(new CreateKeyRequest { Name = "mail", Type = KeyType.Aes256Gcm96 }, Stop),
             () => client.AddMemberAsync(new AddMemberRequest { Store = "default", Principal = "uid:1", Role = StoreRole.User }, Stop),
             () => client.RemoveMemberAsync(new RemoveMemberRequest { Store = "default", Principal = "uid:1" }, Stop),
+            () => client.UpdateKeyAsync(new UpdateKeyRequest { Key = "mail" }, Stop),
+            () => client.RotateKeyAsync(Mail, Stop), () => client.EnableKeyAsync(Mail, Stop), () => client.DisableKeyAsync(Mail, Stop),
+            () => client.SetRotationPeriodAsync(new SetRotationPeriodRequest { Key = "mail", Days = 1 }, Stop),
+            () => client.RequestDeletionAsync(Delete, Stop), () => client.CancelDeletionAsync(Mail, Stop),
+            () => client.DeleteNowAsync(Delete, Stop),
+            () => client.DisableVersionAsync(VersionOne, Stop), () => client.EnableVersionAsync(VersionOne, Stop),
+            () => client.PurgeDeletedKeyAsync(new PurgeDeletedKeyRequest { Tag = "t", Reason = "r" }, Stop),
+            () => client.ReleaseDeletionsAsync(Stop),
         ];
         foreach (Func<Task> change in changes)
         {

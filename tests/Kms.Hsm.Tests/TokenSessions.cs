@@ -20,6 +20,13 @@ internal static class TokenSessions
         }
     }
 
+    /// <summary>Of every kind, of the token and of all sessions.</summary>
+    public static int CountObjects(Token token) => token.Operate(session =>
+    {
+        using Template everything = new();
+        return token.Module.Find(session, everything).Count;
+    });
+
     public static ulong SlotOf(Token token) => token.Module.SlotsWithToken().Single(
         slot => token.Module.Describe(slot)?.Serial == token.Description.Serial);
 }

@@ -10,11 +10,13 @@ public sealed class TokenStressTests
 {
     private const int Threads = 8;
 
+    internal static int Operations { get; } = int.Parse(
+        Environment.GetEnvironmentVariable("KMS_STRESS_OPERATIONS") ?? "8000", CultureInfo.InvariantCulture);
+
     [Fact]
     public async Task Under_forced_collections_eight_threads_get_right_results_only()
     {
-        int operations = int.Parse(
-            Environment.GetEnvironmentVariable("KMS_STRESS_OPERATIONS") ?? "8000", CultureInfo.InvariantCulture);
+        int operations = Operations;
         using Token token = SoftHsm.Open(sessions: Threads);
         RootGenerationDescriptor descriptor = token.CreateGeneration(1, SoftHsm.InstanceId);
         RootGeneration root = token.OpenGeneration(descriptor);
@@ -53,7 +55,7 @@ public sealed class TokenStressTests
         again.DestroyGeneration(descriptor);
     }
 
-    private static Task<T> Start<T>(Func<T> work) =>
+    internal static Task<T> Start<T>(Func<T> work) =>
         Task.Factory.StartNew(work, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     private static Exception SealAndOpenUntilRefused(RootGeneration root, SecretBytes material, CountdownEvent working)
@@ -120,7 +122,7 @@ public sealed class TokenStressTests
             .Add(CKA.CKA_TOKEN, false).Add(CKA.CKA_PRIVATE, true).Add(CKA.CKA_ENCRYPT, true).Add(CKA.CKA_VALUE, value));
     }
 
-    private static int Collect(CancellationToken done)
+    internal static int Collect(CancellationToken done)
     {
         int count = 0;
         while (!done.IsCancellationRequested)

@@ -203,6 +203,8 @@ public sealed class TokenTests
             () => root.Seal(material, []),
             () => root.Open(new byte[60], []).Dispose(),
             () => root.DeriveKey("label").Dispose(),
+            () => root.GenerateKey(TokenKeyType.Aes256, out _).Dispose(),
+            () => root.UnwrapKey(TokenKeyType.Aes256, new byte[40], "CKM_AES_KEY_WRAP").Dispose(),
         ];
         foreach (Action operation in operations)
         {

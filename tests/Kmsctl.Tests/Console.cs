@@ -24,6 +24,23 @@ internal static partial class Console
         FinishAsync(
             Start(daemon, "script", ["-qec", $"stty cols 200; {Host} {Program} {string.Join(' ', arguments)}", "/dev/null"]), []);
 
+    /// <summary>The system calls named, a line each, with the paths of their files (<c>strace -y</c>).</summary>
+    public static async Task<string[]> TraceAsync(FakeDaemon? daemon, string calls, params string[] arguments)
+    {
+        string log = Path.GetTempFileName();
+        try
+        {
+            Run run = await FinishAsync(
+                Start(daemon, "strace", ["-f", "-qq", "-y", "-e", $"trace={calls}", "-o", log, Host, Program, .. arguments]), []);
+            Assert.True(run.ExitCode == 0, run.Errors);
+            return await File.ReadAllLinesAsync(log);
+        }
+        finally
+        {
+            File.Delete(log);
+        }
+    }
+
     public static Process Start(FakeDaemon? daemon, params string[] arguments) => Start(daemon, Host, [Program, .. arguments]);
 
     private static string Host => Environment.GetEnvironmentVariable("DOTNET_HOST_PATH") ?? "dotnet";

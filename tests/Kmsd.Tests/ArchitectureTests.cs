@@ -14,7 +14,7 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly s_daemon = typeof(Writer).Assembly;
     private static readonly string[] s_folders =
-        ["Commands", "Rpc", "Stores", "Keys", "Access", "History", "RootKeys", "Storage", "Configuration", "Hosting"];
+        ["Commands", "Rpc", "Stores", "Rotation", "Deletion", "Keys", "Access", "History", "RootKeys", "Storage", "Configuration", "Hosting"];
 
     /// <summary>Each folder with those it may use; itself, Kms.Client.Protocol and .NET aside.</summary>
     [Theory]
@@ -25,8 +25,10 @@ public sealed class ArchitectureTests
     [InlineData("History", "Access Storage Hosting")]
     [InlineData("Keys", "Access History RootKeys Storage Hosting")]
     [InlineData("Stores", "Keys Access History RootKeys Storage Hosting")]
+    [InlineData("Rotation", "Keys Access History RootKeys Storage Hosting")]
+    [InlineData("Deletion", "Keys Access History RootKeys Storage Hosting")]
     [InlineData("Configuration", "Access Hosting")]
-    [InlineData("Rpc", "Stores Keys Access History RootKeys Storage Hosting")]
+    [InlineData("Rpc", "Stores Rotation Deletion Keys Access History RootKeys Storage Hosting")]
     public void A_folder_reaches_only_those_below_it(string folder, string below)
     {
         string[] forbidden = [.. s_folders.Except(below.Split(' ')).Except([folder]).Select(name => "Kmsd." + name)];
@@ -46,6 +48,8 @@ public sealed class ArchitectureTests
     [InlineData("History")]
     [InlineData("Keys")]
     [InlineData("Stores")]
+    [InlineData("Rotation")]
+    [InlineData("Deletion")]
     [InlineData("RootKeys")]
     [InlineData("Storage")]
     [InlineData("Configuration")]
@@ -56,6 +60,8 @@ public sealed class ArchitectureTests
     [Theory]
     [InlineData("Rpc")]
     [InlineData("Stores")]
+    [InlineData("Rotation")]
+    [InlineData("Deletion")]
     [InlineData("Keys")]
     [InlineData("Access")]
     [InlineData("History")]
@@ -91,6 +97,8 @@ public sealed class ArchitectureTests
     [InlineData("Access")]
     [InlineData("Rpc")]
     [InlineData("Stores")]
+    [InlineData("Rotation")]
+    [InlineData("Deletion")]
     [InlineData("Configuration")]
     [InlineData("Commands")]
     [InlineData("Hosting")]

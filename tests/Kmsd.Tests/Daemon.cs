@@ -5,6 +5,7 @@ using Kms.Hsm;
 using Kmsd.Access;
 using Kmsd.Commands;
 using Kmsd.Configuration;
+using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
@@ -101,9 +102,10 @@ internal sealed class Daemon : IAsyncDisposable
             Catalogue = new CatalogueLedger(_database, authenticator, loaded);
             HistoryLog history = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
             Writer = new Writer(_database, [Catalogue, history], new ListLogger<Writer>());
-            Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle);
+            Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
             Operations = Serve.Wire(
-                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation, Clock);
+                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation,
+                new LastSeen(instance, _database, authenticator, Writer, Clock), Clock);
         }
         catch
         {

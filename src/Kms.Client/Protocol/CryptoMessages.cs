@@ -55,6 +55,36 @@ public sealed class DecryptResult : IDisposable
     public void Dispose() => Plaintext.Dispose();
 }
 
+/// <summary><c>crypto.reencrypt</c></summary>
+[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
+public sealed class ReencryptRequest
+{
+    /// <inheritdoc cref="EncryptRequest.Key"/>
+    public required string Key { get; init; }
+
+    /// <inheritdoc cref="DecryptRequest.Ciphertext"/>
+    public required string Ciphertext { get; init; }
+
+    /// <inheritdoc cref="EncryptRequest.Context"/>
+    public byte[]? Context { get; init; }
+
+    /// <summary>The context of the new ciphertext; default: <see cref="Context"/>. A different one needs a role that decrypts as well.</summary>
+    public byte[]? NewContext { get; init; }
+}
+
+/// <summary>Answer of <c>crypto.reencrypt</c></summary>
+public sealed class ReencryptResult
+{
+    /// <inheritdoc cref="EncryptResult.Ciphertext"/>
+    public required string Ciphertext { get; init; }
+
+    /// <inheritdoc cref="EncryptResult.KeyVersion"/>
+    public required long KeyVersion { get; init; }
+
+    /// <summary>The version under which it was sealed before.</summary>
+    public required long PreviousKeyVersion { get; init; }
+}
+
 /// <summary><c>crypto.createDataKey</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed class CreateDataKeyRequest

@@ -69,7 +69,9 @@ public sealed class ListKeysResult
     public string? Next { get; init; }
 }
 
-/// <summary>Names one key: <c>keys.get</c>, <c>grants.list</c>.</summary>
+/// <summary>
+/// Names one key: <c>keys.get</c>, <c>keys.rotate</c>, <c>keys.enable</c>, <c>keys.disable</c>, <c>keys.cancelDeletion</c>, <c>grants.list</c>.
+/// </summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed class KeyRequest
 {
@@ -133,4 +135,7 @@ public sealed class KeyDescription
 
     /// <summary>What its managers should know, such as a rotation period over 365 days.</summary>
     public string[]? Warnings { get; init; }
+
+    /// <summary>What is best done next; only in the answer of <c>keys.rotate</c>.</summary>
+    public string? Advice { get; init; }
 }

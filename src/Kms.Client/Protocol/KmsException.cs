@@ -18,4 +18,16 @@ public sealed class KmsException : Exception
 
     /// <summary>After how long another try may succeed, where the daemon said so.</summary>
     public TimeSpan? RetryAfter { get; init; }
+
+    /// <summary>A refusal as it came. The reason counts; the number only where an unknown reason leaves nothing else.</summary>
+    internal static KmsException From(int code, string? message, ErrorDetail? detail)
+    {
+        KmsErrorCode named = detail is not null && KmsErrorReasons.TryParse(detail.Reason, out KmsErrorCode known) ? known
+            : code != 0 && Enum.IsDefined((KmsErrorCode)code) ? (KmsErrorCode)code
+            : KmsErrorCode.Internal;
+        return new KmsException(named, message ?? "The daemon refused without saying why.")
+        {
+            RetryAfter = detail?.RetryAfterMs is long wait and >= 0 and <= int.MaxValue ? TimeSpan.FromMilliseconds(wait) : null,
+        };
+    }
 }

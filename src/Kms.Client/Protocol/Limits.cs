@@ -6,6 +6,18 @@ public static class Limits
     /// <summary>The longest plaintext, in bytes.</summary>
     public const int PlaintextBytes = 32 * 1024;
 
+    /// <summary>The longest plaintext that an RSA key seals, in bytes: 256 − 2 · 32 − 2 (RFC 8017, section 7.1.1).</summary>
+    public const int RsaPlaintextBytes = 190;
+
+    /// <summary>The longest message to sign or verify, in bytes; of a longer one, give the digest.</summary>
+    public const int MessageBytes = 8 * 1024;
+
+    /// <summary>The length of a SHA-256 digest, in bytes.</summary>
+    public const int DigestBytes = 32;
+
+    /// <summary>The most items of a batch; their plaintexts together are at most <see cref="PlaintextBytes"/>.</summary>
+    public const int BatchItems = 1024;
+
     /// <summary>The longest context, in bytes.</summary>
     public const int ContextBytes = 1024;
 
@@ -17,6 +29,12 @@ public static class Limits
 
     /// <summary>The longest page of <c>keys.list</c>.</summary>
     public const int KeysPage = 200;
+
+    /// <summary>The longest page of <c>versions.list</c>.</summary>
+    public const int VersionsPage = 200;
+
+    /// <summary>The longest page of <c>deletedKeys.history</c>.</summary>
+    public const int HistoryPage = 1000;
 
     /// <summary>The longest rotation period, in days.</summary>
     public const int RotationPeriodDays = 730;

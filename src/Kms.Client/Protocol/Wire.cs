@@ -52,6 +52,48 @@ public enum KeyState
     Deleted = 4,
 }
 
+/// <summary>The state of one version of a key.</summary>
+public enum VersionState
+{
+    /// <summary>No state; allows nothing.</summary>
+    None = 0,
+
+    /// <summary>It decrypts and verifies; the newest one seals and signs as well.</summary>
+    Enabled = 1,
+
+    /// <summary>Not usable until it is enabled again.</summary>
+    Disabled = 2,
+}
+
+/// <summary>How a signature is made.</summary>
+public enum SignatureAlgorithm
+{
+    /// <summary>No algorithm named.</summary>
+    None = 0,
+
+    /// <summary>RSASSA-PSS with SHA-256, MGF1-SHA-256 and a salt of 32 bytes (RFC 8017): <c>RSA_PSS_SHA_256</c>.</summary>
+    RsaPssSha256 = 1,
+
+    /// <summary>RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017): <c>RSA_PKCS1_SHA_256</c>.</summary>
+    RsaPkcs1Sha256 = 2,
+
+    /// <summary>ECDSA with SHA-256 (FIPS 186-5): <c>ECDSA_SHA_256</c>.</summary>
+    EcdsaSha256 = 3,
+}
+
+/// <summary>How the two numbers of an ECDSA signature are written.</summary>
+public enum SignatureEncoding
+{
+    /// <summary>No encoding named.</summary>
+    None = 0,
+
+    /// <summary>A DER sequence (RFC 3279, section 2.2.3): <c>der</c>.</summary>
+    Der = 1,
+
+    /// <summary>Both in 32 bytes each, one after the other (IEEE P1363): <c>p1363</c>.</summary>
+    P1363 = 2,
+}
+
 /// <summary>What a grant on a key allows. A principal may hold several; they add up.</summary>
 public enum KeyRole
 {
@@ -150,6 +192,19 @@ public static class Wire
         (KeyState.Enabled, "enabled"), (KeyState.Disabled, "disabled"),
         (KeyState.PendingDeletion, "pendingDeletion"), (KeyState.Deleted, "deleted"));
 
+    /// <summary>Names of <see cref="VersionState"/>.</summary>
+    public static WireNames<VersionState> VersionStates { get; } = new(
+        (VersionState.Enabled, "enabled"), (VersionState.Disabled, "disabled"));
+
+    /// <summary>Names of <see cref="SignatureAlgorithm"/>.</summary>
+    public static WireNames<SignatureAlgorithm> SignatureAlgorithms { get; } = new(
+        (SignatureAlgorithm.RsaPssSha256, "RSA_PSS_SHA_256"), (SignatureAlgorithm.RsaPkcs1Sha256, "RSA_PKCS1_SHA_256"),
+        (SignatureAlgorithm.EcdsaSha256, "ECDSA_SHA_256"));
+
+    /// <summary>Names of <see cref="SignatureEncoding"/>.</summary>
+    public static WireNames<SignatureEncoding> SignatureEncodings { get; } = new(
+        (SignatureEncoding.Der, "der"), (SignatureEncoding.P1363, "p1363"));
+
     /// <summary>Names of <see cref="KeyRole"/>.</summary>
     public static WireNames<KeyRole> KeyRoles { get; } = new(
         (KeyRole.Manager, "manager"), (KeyRole.Encryptor, "encryptor"), (KeyRole.Decryptor, "decryptor"),
@@ -181,3 +236,9 @@ internal sealed class KeyStateConverter() : WireEnumConverter<KeyState>(Wire.Key
 internal sealed class KeyRoleConverter() : WireEnumConverter<KeyRole>(Wire.KeyRoles);
 
 internal sealed class StoreRoleConverter() : WireEnumConverter<StoreRole>(Wire.StoreRoles);
+
+internal sealed class VersionStateConverter() : WireEnumConverter<VersionState>(Wire.VersionStates);
+
+internal sealed class SignatureAlgorithmConverter() : WireEnumConverter<SignatureAlgorithm>(Wire.SignatureAlgorithms);
+
+internal sealed class SignatureEncodingConverter() : WireEnumConverter<SignatureEncoding>(Wire.SignatureEncodings);

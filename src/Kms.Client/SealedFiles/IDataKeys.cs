@@ -9,7 +9,7 @@ internal interface IDataKeys
 
     Task<SensitiveBytes> OpenAsync(KeyTag key, string sealedKey, byte[] context, CancellationToken cancellationToken);
 
-    Task<string> SealAsync(KeyTag key, SensitiveBytes dataKey, byte[] context, CancellationToken cancellationToken);
+    Task<string> ReencryptAsync(KeyTag key, string sealedKey, byte[] context, CancellationToken cancellationToken);
 }
 
 /// <summary>A data key in both forms; whoever asked for it disposes of it.</summary>
@@ -48,11 +48,11 @@ internal sealed class DaemonDataKeys(KmsClient client) : IDataKeys
         return opened.Plaintext;
     }
 
-    public async Task<string> SealAsync(
-        KeyTag key, SensitiveBytes dataKey, byte[] context, CancellationToken cancellationToken)
+    public async Task<string> ReencryptAsync(
+        KeyTag key, string sealedKey, byte[] context, CancellationToken cancellationToken)
     {
-        EncryptResult made = await client.EncryptAsync(
-            new EncryptRequest { Key = key.Text, Plaintext = dataKey, Context = context }, cancellationToken).ConfigureAwait(false);
+        ReencryptResult made = await client.ReencryptAsync(
+            new ReencryptRequest { Key = key.Text, Ciphertext = sealedKey, Context = context }, cancellationToken).ConfigureAwait(false);
         return made.Ciphertext;
     }
 }

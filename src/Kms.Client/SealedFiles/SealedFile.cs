@@ -58,11 +58,14 @@ public static class SealedFile
     }
 
     /// <summary>
-    /// Seals the file's data key again under the newest version of its key, in place; the body isn't touched. The caller needs
-    /// roles that decrypt and encrypt.
+    /// Has the daemon seal the file's data key again under the newest version of its key, in place: the body isn't touched, and
+    /// the data key never leaves the daemon. The caller needs a role that encrypts.
     /// </summary>
     /// <param name="client">The daemon's client.</param>
-    /// <param name="file">The sealed file: readable, writable and seekable; it isn't flushed or closed.</param>
+    /// <param name="file">
+    /// The sealed file: readable, writable and seekable; it isn't closed. The new slot goes out in one write within the file's first
+    /// sector; a <see cref="FileStream"/> is flushed to the disk as well, so that a crash leaves the old slot or the new one.
+    /// </param>
     /// <param name="cancellationToken">Ends it early, but not between the first and the last byte written.</param>
     /// <exception cref="SealedFileException">It isn't a sealed file, or its start is damaged.</exception>
     /// <exception cref="KmsException">The daemon refused.</exception>
@@ -99,23 +102,47 @@ public static class SealedFile
     {
         long start = file.Position;
         SealedFileHeader header = await ReadHeaderAsync(file, cancellationToken).ConfigureAwait(false);
-        using SensitiveBytes dataKey = await OpenDataKeyAsync(keys, header, cancellationToken).ConfigureAwait(false);
         byte[] fileId = header.FileId.ToArray();
-        string sealedKey = await keys.SealAsync(header.Key, dataKey, fileId, cancellationToken).ConfigureAwait(false);
-        var resealed = new SealedFileHeader(header.Key, fileId, sealedKey);
+        SealedFileHeader resealed = Replace(header, await AskAsync(
+            () => keys.ReencryptAsync(header.Key, header.SealedDataKey, fileId, cancellationToken)).ConfigureAwait(false));
         file.Position = start + SealedFileHeader.AuthenticatedBytes;
 
-        // One write inside the file's first sector; half of it would lock the data key away, so it isn't cancelled.
+        // Half of the slot would lock the data key away, so its one write isn't cancelled.
         await file.WriteAsync(resealed.ToSlotBytes(), CancellationToken.None).ConfigureAwait(false);
+        if (file is FileStream onDisk)
+        {
+            await Task.Run(() => onDisk.Flush(flushToDisk: true), CancellationToken.None).ConfigureAwait(false);
+        }
+        else
+        {
+            await file.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
         return resealed;
     }
 
-    private static async Task<SensitiveBytes> OpenDataKeyAsync(
-        IDataKeys keys, SealedFileHeader header, CancellationToken cancellationToken)
+    private static Task<SensitiveBytes> OpenDataKeyAsync(
+        IDataKeys keys, SealedFileHeader header, CancellationToken cancellationToken) =>
+        AskAsync(() => keys.OpenAsync(header.Key, header.SealedDataKey, header.FileId.ToArray(), cancellationToken));
+
+    /// <summary>What is written over the old slot is looked at first: nothing but a sealed key that fits goes there.</summary>
+    private static SealedFileHeader Replace(SealedFileHeader header, string sealedKey)
     {
         try
         {
-            return await keys.OpenAsync(header.Key, header.SealedDataKey, header.FileId.ToArray(), cancellationToken).ConfigureAwait(false);
+            return new SealedFileHeader(header.Key, header.FileId.Span, sealedKey);
+        }
+        catch (ArgumentException exception)
+        {
+            throw new KmsException(KmsErrorCode.Internal, "The daemon's answer doesn't fit a sealed file; nothing was changed.", exception);
+        }
+    }
+
+    private static async Task<T> AskAsync<T>(Func<Task<T>> ask)
+    {
+        try
+        {
+            return await ask().ConfigureAwait(false);
         }
         catch (KmsException exception) when (exception.Code is KmsErrorCode.InvalidCiphertext)
         {

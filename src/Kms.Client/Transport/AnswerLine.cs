@@ -69,7 +69,7 @@ internal readonly ref struct AnswerLine
         return new AnswerLine(id, result, error);
     }
 
-    /// <summary>The refusal, typed. The reason counts; the number only where an unknown reason leaves nothing else.</summary>
+    /// <summary>The refusal, typed.</summary>
     public KmsException ToException()
     {
         ErrorAnswer? error;
@@ -82,13 +82,7 @@ internal readonly ref struct AnswerLine
             return new KmsException(KmsErrorCode.Internal, "The daemon refused in a form that this client doesn't know.", exception);
         }
 
-        KmsErrorCode code = error?.Data is { } detail && KmsErrorReasons.TryParse(detail.Reason, out KmsErrorCode known) ? known
-            : error is { Code: not 0 } && Enum.IsDefined((KmsErrorCode)error.Code) ? (KmsErrorCode)error.Code
-            : KmsErrorCode.Internal;
-        return new KmsException(code, error?.Message ?? "The daemon refused without saying why.")
-        {
-            RetryAfter = error?.Data?.RetryAfterMs is long wait and >= 0 and <= int.MaxValue ? TimeSpan.FromMilliseconds(wait) : null,
-        };
+        return KmsException.From(error?.Code ?? 0, error?.Message, error?.Data);
     }
 }
 

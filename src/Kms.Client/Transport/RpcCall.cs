@@ -34,6 +34,72 @@ internal static class RpcCalls
     public static RpcCall<RandomRequest, RandomResult> DrawRandom { get; } =
         new("crypto.random", true, s_json.RandomRequest, s_json.RandomResult);
 
+    public static RpcCall<ReencryptRequest, ReencryptResult> Reencrypt { get; } =
+        new("crypto.reencrypt", true, s_json.ReencryptRequest, s_json.ReencryptResult);
+
+    public static RpcCall<SignRequest, SignResult> Sign { get; } =
+        new("crypto.sign", true, s_json.SignRequest, s_json.SignResult);
+
+    public static RpcCall<VerifyRequest, VerifyResult> Verify { get; } =
+        new("crypto.verify", true, s_json.VerifyRequest, s_json.VerifyResult);
+
+    public static RpcCall<EncryptBatchRequest, EncryptBatchResult> EncryptBatch { get; } =
+        new("crypto.encryptBatch", true, s_json.EncryptBatchRequest, s_json.EncryptBatchResult);
+
+    public static RpcCall<DecryptBatchRequest, DecryptBatchResult> DecryptBatch { get; } =
+        new("crypto.decryptBatch", true, s_json.DecryptBatchRequest, s_json.DecryptBatchResult);
+
+    public static RpcCall<ReencryptBatchRequest, ReencryptBatchResult> ReencryptBatch { get; } =
+        new("crypto.reencryptBatch", true, s_json.ReencryptBatchRequest, s_json.ReencryptBatchResult);
+
+    public static RpcCall<UpdateKeyRequest, KeyDescription> UpdateKey { get; } =
+        new("keys.update", false, s_json.UpdateKeyRequest, s_json.KeyDescription);
+
+    public static RpcCall<KeyRequest, KeyDescription> RotateKey { get; } =
+        new("keys.rotate", false, s_json.KeyRequest, s_json.KeyDescription);
+
+    public static RpcCall<SetRotationPeriodRequest, KeyDescription> SetRotationPeriod { get; } =
+        new("keys.setRotationPeriod", false, s_json.SetRotationPeriodRequest, s_json.KeyDescription);
+
+    public static RpcCall<KeyRequest, KeyDescription> EnableKey { get; } =
+        new("keys.enable", false, s_json.KeyRequest, s_json.KeyDescription);
+
+    public static RpcCall<KeyRequest, KeyDescription> DisableKey { get; } =
+        new("keys.disable", false, s_json.KeyRequest, s_json.KeyDescription);
+
+    public static RpcCall<DeleteKeyRequest, KeyDescription> RequestDeletion { get; } =
+        new("keys.requestDeletion", false, s_json.DeleteKeyRequest, s_json.KeyDescription);
+
+    public static RpcCall<KeyRequest, KeyDescription> CancelDeletion { get; } =
+        new("keys.cancelDeletion", false, s_json.KeyRequest, s_json.KeyDescription);
+
+    public static RpcCall<DeleteKeyRequest, DeleteNowResult> DeleteNow { get; } =
+        new("keys.deleteNow", false, s_json.DeleteKeyRequest, s_json.DeleteNowResult);
+
+    public static RpcCall<GetPublicKeyRequest, PublicKeyResult> GetPublicKey { get; } =
+        new("keys.getPublicKey", true, s_json.GetPublicKeyRequest, s_json.PublicKeyResult);
+
+    public static RpcCall<ListVersionsRequest, ListVersionsResult> ListVersions { get; } =
+        new("versions.list", true, s_json.ListVersionsRequest, s_json.ListVersionsResult);
+
+    public static RpcCall<VersionRequest, VersionDescription> DisableVersion { get; } =
+        new("versions.disable", false, s_json.VersionRequest, s_json.VersionDescription);
+
+    public static RpcCall<VersionRequest, VersionDescription> EnableVersion { get; } =
+        new("versions.enable", false, s_json.VersionRequest, s_json.VersionDescription);
+
+    public static RpcCall<ListDeletedKeysRequest, ListDeletedKeysResult> ListDeletedKeys { get; } =
+        new("deletedKeys.list", true, s_json.ListDeletedKeysRequest, s_json.ListDeletedKeysResult);
+
+    public static RpcCall<DeletedKeyHistoryRequest, HistoryResult> ReadDeletedKeyHistory { get; } =
+        new("deletedKeys.history", true, s_json.DeletedKeyHistoryRequest, s_json.HistoryResult);
+
+    public static RpcCall<PurgeDeletedKeyRequest, EmptyResult> PurgeDeletedKey { get; } =
+        new("deletedKeys.purge", false, s_json.PurgeDeletedKeyRequest, s_json.EmptyResult);
+
+    public static RpcCall<EmptyRequest, EmptyResult> ReleaseDeletions { get; } =
+        new("deletions.release", false, s_json.EmptyRequest, s_json.EmptyResult);
+
     public static RpcCall<KeyRequest, GrantsResult> ListGrants { get; } =
         new("grants.list", true, s_json.KeyRequest, s_json.GrantsResult);
 

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using Net.Pkcs11Interop.Common;
 using Net.Pkcs11Interop.LowLevelAPI80;
 using Net.Pkcs11Interop.LowLevelAPI80.MechanismParams;
@@ -31,6 +32,22 @@ internal sealed class Mechanism : IDisposable
         };
         mechanism._native.Parameter = mechanism._memory.Copy(MemoryMarshal.AsBytes(new ReadOnlySpan<CK_GCM_PARAMS>(in parameters)));
         mechanism._native.ParameterLen = (ulong)Marshal.SizeOf<CK_GCM_PARAMS>();
+        return mechanism;
+    }
+
+    /// <summary>CKM_RSA_PKCS_PSS over a SHA-256 digest, with MGF1-SHA-256 and a salt of 32 bytes (PKCS#11 v2.40 §2.1.10).</summary>
+    public static Mechanism RsaPssSha256()
+    {
+        Mechanism mechanism = new(CKM.CKM_RSA_PKCS_PSS);
+        CK_RSA_PKCS_PSS_PARAMS parameters = new()
+        {
+            HashAlg = (ulong)CKM.CKM_SHA256,
+            Mgf = (ulong)CKG.CKG_MGF1_SHA256,
+            Len = SHA256.HashSizeInBytes,
+        };
+        mechanism._native.Parameter = mechanism._memory.Copy(
+            MemoryMarshal.AsBytes(new ReadOnlySpan<CK_RSA_PKCS_PSS_PARAMS>(in parameters)));
+        mechanism._native.ParameterLen = (ulong)Marshal.SizeOf<CK_RSA_PKCS_PSS_PARAMS>();
         return mechanism;
     }
 

@@ -89,6 +89,14 @@ internal sealed class Module : IDisposable
         return session;
     }
 
+    /// <summary>The session is open, and the user is logged in (PKCS#11 v2.40 §5.6).</summary>
+    public bool IsLoggedIn(ulong session)
+    {
+        CK_SESSION_INFO info = default;
+        return _library.C_GetSessionInfo(session, ref info) == CKR.CKR_OK
+            && (CKS)info.State is CKS.CKS_RO_USER_FUNCTIONS or CKS.CKS_RW_USER_FUNCTIONS;
+    }
+
     public void CloseSession(ulong session) => Check(_library.C_CloseSession(session));
 
     public void Login(ulong session, SecretBytes pin)
@@ -123,6 +131,17 @@ internal sealed class Module : IDisposable
         ulong key = 0;
         Check(_library.C_GenerateKey(session, ref mechanism.Native, template.ToArray(), template.Count, ref key));
         return key;
+    }
+
+    public (ulong Public, ulong Private) GenerateKeyPair(ulong session, CKM type, Template publicKey, Template privateKey)
+    {
+        using Mechanism mechanism = new(type);
+        ulong publicHandle = 0;
+        ulong privateHandle = 0;
+        Check(_library.C_GenerateKeyPair(
+            session, ref mechanism.Native, publicKey.ToArray(), publicKey.Count, privateKey.ToArray(), privateKey.Count,
+            ref publicHandle, ref privateHandle));
+        return (publicHandle, privateHandle);
     }
 
     public ulong CreateObject(ulong session, Template template)
@@ -200,6 +219,24 @@ internal sealed class Module : IDisposable
         return output;
     }
 
+    /// <summary>Encrypts what the first buffer holds into the second, and says how many bytes that made.</summary>
+    public int Encrypt(ulong session, Mechanism mechanism, ulong key, CallBuffer plaintext, CallBuffer output)
+    {
+        Check(_library.C_EncryptInit(session, ref mechanism.Native, key), nameof(Pkcs11Library.C_EncryptInit));
+        ulong length = (ulong)output.Length;
+        Check(_library.C_Encrypt(session, plaintext.Array, (ulong)plaintext.Length, output.Array, ref length));
+        return checked((int)length);
+    }
+
+    /// <summary>Decrypts what the first buffer holds into the second, and says how many bytes that made.</summary>
+    public int Decrypt(ulong session, Mechanism mechanism, ulong key, CallBuffer ciphertext, CallBuffer output)
+    {
+        Check(_library.C_DecryptInit(session, ref mechanism.Native, key), nameof(Pkcs11Library.C_DecryptInit));
+        ulong length = (ulong)output.Length;
+        Check(_library.C_Decrypt(session, ciphertext.Array, (ulong)ciphertext.Length, output.Array, ref length));
+        return checked((int)length);
+    }
+
     public byte[] Wrap(ulong session, CKM type, ulong wrappingKey, ulong key)
     {
         using Mechanism mechanism = new(type);
@@ -222,6 +259,12 @@ internal sealed class Module : IDisposable
     public byte[] Sign(ulong session, CKM type, ulong key, byte[] message, int length)
     {
         using Mechanism mechanism = new(type);
+        return Sign(session, mechanism, key, message, length);
+    }
+
+    /// <summary>A MAC or a signature, in a pinned array, which the caller zeroes if it is a secret.</summary>
+    public byte[] Sign(ulong session, Mechanism mechanism, ulong key, byte[] message, int length)
+    {
         Check(_library.C_SignInit(session, ref mechanism.Native, key), nameof(Pkcs11Library.C_SignInit));
         byte[] signature = GC.AllocateArray<byte>(length, pinned: true);
         ulong written = (ulong)length;

@@ -24,6 +24,8 @@ internal static class CommonOptions
         HelpName = "TEXT",
     };
 
+    public static Option<bool> Yes { get; } = new("--yes") { Description = "Don't ask." };
+
     public static Argument<string> Key { get; } = new("KEY")
     {
         Description = "A tag, STORE/NAME, or the name of a key in the store 'default'.",

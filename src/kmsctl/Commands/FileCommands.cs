@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Kms.Client.SealedFiles;
 using Kmsctl.Files;
 using Kmsctl.Output;
@@ -12,6 +13,7 @@ internal static class FileCommands
     public static Command Make()
     {
         var input = new Argument<string>("IN") { Description = "The file to read; '-' is standard input." };
+        var sealedFile = new Argument<string>("FILE") { Description = "A file that 'file encrypt' made; it is changed in place." };
         var output = new Argument<string>("OUT") { Description = "The file to make (mode 0600); it appears only when it is whole, so it can't be '-'." };
         return new("file", "Encrypt and decrypt files of any length.")
         {
@@ -26,8 +28,29 @@ internal static class FileCommands
                 session => RunAsync(session, "Decrypting", session.Get(input), session.Get(output), (from, to, progress) =>
                     SealedFile.DecryptAsync(session.Client, from, to, progress, session.CancellationToken)),
                 input, output, CommonOptions.Force),
+            Session.Command(
+                "reencrypt",
+                "Have a sealed file's data key sealed anew under the newest version of its key, in place; the content isn't touched.",
+                ResealAsync, sealedFile),
             Session.Command("info", "Show under which key a file is sealed, without opening it.", ShowAsync, input),
         };
+
+        async Task ResealAsync(Session session)
+        {
+            await using FileStream file = InputFile.OpenForChange(session.Get(sealedFile));
+            SealedFileHeader before = await SealedFile.ReadHeaderAsync(file, session.CancellationToken);
+            file.Position = 0;
+            SealedFileHeader after = await SealedFile.ResealAsync(session.Client, file, session.CancellationToken);
+            if (session.Report.IsJson)
+            {
+                Write(session, after);
+            }
+            else if (!Console.IsOutputRedirected)
+            {
+                await Question.TellAsync(string.Create(
+                    CultureInfo.InvariantCulture, $"Version {before.KeyVersion} sealed it, now version {after.KeyVersion}."));
+            }
+        }
 
         async Task ShowAsync(Session session)
         {

@@ -8,7 +8,16 @@ namespace Kmsctl.Commands;
 
 internal static class KeyCommands
 {
-    public static Command Make() => new("key", "Make and see keys.") { Create(), List(), Show() };
+    public static Command Make()
+    {
+        var command = new Command("key", "Make, see and manage keys.") { Create(), List(), Show() };
+        foreach (Command change in KeyChangeCommands.All())
+        {
+            command.Subcommands.Add(change);
+        }
+
+        return command;
+    }
 
     private static Command Create()
     {
@@ -17,7 +26,7 @@ internal static class KeyCommands
         var store = new Option<string?>("--store") { Description = "Its store; default 'default'.", HelpName = "STORE" };
         Option<KeyProtection?> protection = CommonOptions.WireOption(
             "--protection", "Where its bytes are in use; default: the daemon's.", Wire.Protections);
-        var period = new Option<int?>("--rotate-days") { Description = "It rotates every 1 to 730 days; default 90.", HelpName = "DAYS" };
+        var period = new Option<int?>("--rotate-days", "--period") { Description = "It rotates every 1 to 730 days; default 90.", HelpName = "DAYS" };
         var memo = new Option<string?>("--memo") { Description = "At most 100 characters.", HelpName = "TEXT" };
         var grants = new Option<GrantInput[]>("--grant")
         {
@@ -99,7 +108,8 @@ internal static class KeyCommands
         }
     }
 
-    private static void Write(Session session, KeyDescription key) =>
+    /// <summary>One key, with what its managers should know and do next.</summary>
+    public static void Write(Session session, KeyDescription key) =>
         session.Report.Write(key, ProtocolJsonContext.Default.KeyDescription, () =>
         {
             var sheet = new Sheet(null, "what", "value");
@@ -122,6 +132,8 @@ internal static class KeyCommands
             {
                 sheet.Add("warning", warning);
             }
+
+            sheet.AddIfKnown("advice", key.Advice);
 
             return sheet;
         });

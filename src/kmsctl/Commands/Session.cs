@@ -25,6 +25,9 @@ internal sealed class Session : IAsyncDisposable
 
     public T Get<T>(Argument<T> argument) => _parsed.GetRequiredValue(argument);
 
+    /// <summary>The value of an argument that may be absent.</summary>
+    public T? Find<T>(Argument<T> argument) => _parsed.GetValue(argument);
+
     public T? Get<T>(Option<T> option) => _parsed.GetValue(option);
 
     public byte[]? Context => Get(CommonOptions.Context) is { Length: > 0 } text ? System.Text.Encoding.UTF8.GetBytes(text) : null;

@@ -15,10 +15,22 @@ internal static class InputFile
 #pragma warning restore IDISP004
         }
 
+        FileStream file = Open(path, new FileStreamOptions { BufferSize = 0, Options = FileOptions.SequentialScan }, "read");
+        return file.CanSeek ? file : new EndlessInput(file);
+    }
+
+    /// <summary>A file that is changed in place, by nobody else meanwhile; what is written goes out in one pwrite(2) a call.</summary>
+    /// <exception cref="CommandException">It can't be opened.</exception>
+    public static FileStream OpenForChange(string path) => path == "-" || Libc.KindOf(path) == FileKind.Other
+        ? throw new CommandException(ExitCode.NoInput, $"'{path}' is not a regular file; name the sealed file itself.")
+        : Open(
+            path, new FileStreamOptions { Access = FileAccess.ReadWrite, Share = FileShare.None, BufferSize = 0 }, "changed");
+
+    private static FileStream Open(string path, FileStreamOptions options, string what)
+    {
         try
         {
-            FileStream file = new(path, new FileStreamOptions { BufferSize = 0, Options = FileOptions.SequentialScan });
-            return file.CanSeek ? file : new EndlessInput(file);
+            return new FileStream(path, options);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or ArgumentException)
         {
@@ -26,7 +38,7 @@ internal static class InputFile
             {
                 _ when Directory.Exists(path) => "is a directory",
                 FileNotFoundException or DirectoryNotFoundException => "doesn't exist",
-                UnauthorizedAccessException => "may not be read by this account",
+                UnauthorizedAccessException => $"may not be {what} by this account",
                 _ => "can't be opened",
             };
             throw new CommandException(ExitCode.NoInput, $"'{path}' {why}; name a file, or '-' for standard input.", exception);

@@ -14,6 +14,13 @@ internal sealed class SealedFileDescription
     public required string SealedDataKey { get; init; }
 }
 
+/// <summary>What <c>reencrypt --lines --json</c> prints.</summary>
+internal sealed class LinesDescription
+{
+    public required long Lines { get; init; }
+}
+
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
 [JsonSerializable(typeof(SealedFileDescription))]
+[JsonSerializable(typeof(LinesDescription))]
 internal sealed partial class KmsctlJsonContext : JsonSerializerContext;

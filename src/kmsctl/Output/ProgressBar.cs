@@ -7,9 +7,10 @@ internal static class ProgressBar
 {
     private const long LongBytes = 64 * 1024 * 1024;
 
-    public static async Task<T> RunAsync<T>(string what, long length, Func<IProgress<long>?, Task<T>> work)
+    public static async Task<T> RunAsync<T>(
+        string what, long length, Func<IProgress<long>?, Task<T>> work, long shortest = LongBytes)
     {
-        if (Console.IsErrorRedirected || length <= LongBytes)
+        if (Console.IsErrorRedirected || length <= shortest)
         {
             return await work(null);
         }

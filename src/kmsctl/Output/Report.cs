@@ -45,6 +45,22 @@ internal sealed class Report(bool json, bool terminal)
         }
     }
 
+    /// <summary>Text of several lines.</summary>
+    public void WriteLines<T>(T value, JsonTypeInfo<T> type, string lines)
+    {
+        if (json)
+        {
+            WriteJson(value, type);
+            return;
+        }
+
+        using Stream output = Console.OpenStandardOutput();
+        foreach (ReadOnlySpan<char> line in lines.AsSpan().TrimEnd().EnumerateLines())
+        {
+            output.Write(Encoding.UTF8.GetBytes(Text.Clean(line.ToString()) + "\n"));
+        }
+    }
+
     /// <summary>The bytes as they are.</summary>
     public void WriteBytes<T>(T value, JsonTypeInfo<T> type, SensitiveBytes bytes)
     {

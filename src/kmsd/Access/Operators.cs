@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Kms.Client.Protocol;
 
 namespace Kmsd.Access;
 
@@ -6,4 +7,13 @@ namespace Kmsd.Access;
 internal sealed class Operators(ImmutableArray<Principal> principals)
 {
     public bool Contains(Caller caller) => principals.Any(caller.Is);
+
+    /// <exception cref="KmsException"><c>forbidden</c></exception>
+    public void Require(Caller caller)
+    {
+        if (!Contains(caller))
+        {
+            throw new KmsException(KmsErrorCode.Forbidden, "Only operators may do this ([access] operators in the configuration).");
+        }
+    }
 }

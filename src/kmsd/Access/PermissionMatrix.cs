@@ -18,6 +18,9 @@ internal enum KeyAction
 
     /// <summary>Rotate, period, name, memo, states, deletion; list, add and remove grants.</summary>
     Manage = 4,
+
+    /// <summary>See the versions.</summary>
+    SeeVersions = 5,
 }
 
 /// <summary>What can be done with a store. The zero allows nothing.</summary>
@@ -40,18 +43,18 @@ internal static class PermissionMatrix
 {
     public static bool Allows(KeyRole role, KeyAction action) => (role, action) switch
     {
-        (KeyRole.Manager, KeyAction.See or KeyAction.Encrypt or KeyAction.Decrypt or KeyAction.Manage) => true,
+        (KeyRole.Manager, KeyAction.See or KeyAction.SeeVersions or KeyAction.Encrypt or KeyAction.Decrypt or KeyAction.Manage) => true,
         (KeyRole.Encryptor, KeyAction.See or KeyAction.Encrypt) => true,
         (KeyRole.Decryptor, KeyAction.See or KeyAction.Decrypt) => true,
         (KeyRole.EncryptorDecryptor, KeyAction.See or KeyAction.Encrypt or KeyAction.Decrypt) => true,
-        (KeyRole.Reviewer, KeyAction.See) => true,
+        (KeyRole.Reviewer, KeyAction.See or KeyAction.SeeVersions) => true,
         _ => false,
     };
 
     /// <summary>What a store's member may do with every key of the store.</summary>
     public static bool Allows(StoreRole role, KeyAction action) => (role, action) switch
     {
-        (StoreRole.Manager, KeyAction.See or KeyAction.Manage) => true,
+        (StoreRole.Manager, KeyAction.See or KeyAction.SeeVersions or KeyAction.Manage) => true,
         _ => false,
     };
 

@@ -3,10 +3,12 @@ using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kmsd.Access;
 using Kmsd.Configuration;
+using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
+using Kmsd.Rotation;
 using Kmsd.Rpc;
 using Kmsd.Storage;
 using Kmsd.Stores;
@@ -55,15 +57,19 @@ internal static class Serve
         CatalogueLedger catalogue = new(database, authenticator, loaded);
         HistoryLog history = database.Load(from => new HistoryLog(from, authenticator, historyKey));
         Writer writer = new(database, [catalogue, history], logs.CreateLogger<Writer>());
-        using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle);
+        using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
+        LastSeen lastSeen = new(instance, database, authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
-        Operations operations = Wire(options, catalogue, history, writer, root, cache, connections, generation, clock);
+        Operations operations = Wire(options, catalogue, history, writer, root, cache, connections, generation, lastSeen, clock);
+        RotationService rotation = new(catalogue, operations.RotateKey, logs.CreateLogger<RotationService>());
+        DeletionService deletion = new(
+            catalogue, operations.DeleteKey, operations.PurgeDeletedKey, lastSeen, logs.CreateLogger<DeletionService>());
 
         using Socket listener = ServiceSocket.TakeHandedOver()
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
         ConnectionLimits limits = new(options.MaxMessageBytes, options.MaxInFlight, options.FirstRequestTimeout);
         RpcServer server = new(listener, operations, connections, limits, logs.CreateLogger<RpcServer>());
-        using Service service = new(server, writer, cache, clock);
+        using Service service = new(server, writer, cache, rotation, deletion, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();
@@ -90,13 +96,16 @@ internal static class Serve
 
     internal static Operations Wire(
         DaemonOptions options, CatalogueLedger catalogue, HistoryLog history, Writer writer, RootKey root, MaterialCache cache,
-        ConnectionCounter connections, StoredGeneration generation, TimeProvider clock)
+        ConnectionCounter connections, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
     {
         Operators operators = new(options.Operators);
-        KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore);
+        KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore, options.VersionsPerKey);
         GrantBook grants = new(catalogue, limits);
         UseRecorder recorder = new(catalogue, history, writer, clock);
-        Sealer sealer = new(catalogue, cache, recorder);
+        VersionCipher cipher = new(cache);
+        Sealer sealer = new(catalogue, cipher, recorder);
+        VersionMaker versions = new(root, clock);
+        ChangeKey change = new(catalogue, history, writer, clock);
         RootDescription description = new()
         {
             Generation = generation.Descriptor.Number,
@@ -108,11 +117,29 @@ internal static class Serve
         return new Operations
         {
             CreateKey = new CreateKey(
-                catalogue, grants, history, writer, root, operators, limits, options.DefaultProtection, clock),
+                catalogue, grants, history, writer, versions, operators, limits, options.DefaultProtection, clock),
+            Reencrypt = new Reencrypt(catalogue, cipher, recorder),
+            Sign = new Sign(catalogue, cache, recorder),
+            Verify = new Verify(catalogue, recorder),
+            Batches = new Batches(catalogue, cipher, recorder),
+            UpdateKey = new UpdateKey(catalogue, change),
+            RotateKey = new RotateKey(catalogue, history, writer, versions, limits, clock),
+            SetRotationPeriod = new SetRotationPeriod(change),
+            EnableKey = new EnableKey(change),
+            DisableKey = new DisableKey(change, cache),
+            RequestDeletion = new RequestDeletion(change, cache),
+            CancelDeletion = new CancelDeletion(change),
+            DeleteKey = new DeleteKey(catalogue, history, writer, cache, clock),
+            GetPublicKey = new GetPublicKey(catalogue),
+            ListVersions = new ListVersions(catalogue),
+            SetVersionState = new SetVersionState(change, cache),
+            ListDeletedKeys = new ListDeletedKeys(catalogue, operators),
+            PurgeDeletedKey = new PurgeDeletedKey(catalogue, history, writer, operators, clock),
+            ReleaseDeletions = new ReleaseDeletions(lastSeen, history, writer, operators, clock),
             ListKeys = new ListKeys(catalogue, operators),
             GetKey = new GetKey(catalogue),
             Encrypt = new Encrypt(sealer),
-            Decrypt = new Decrypt(catalogue, cache, recorder),
+            Decrypt = new Decrypt(catalogue, cipher, recorder),
             CreateDataKey = new CreateDataKey(sealer),
             DrawRandom = new DrawRandom(root),
             ListGrants = new ListGrants(catalogue),

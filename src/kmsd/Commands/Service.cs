@@ -1,4 +1,6 @@
+using Kmsd.Deletion;
 using Kmsd.Keys;
+using Kmsd.Rotation;
 using Kmsd.Rpc;
 using Kmsd.Storage;
 using Microsoft.Extensions.Hosting;
@@ -7,9 +9,10 @@ using Microsoft.Extensions.Hosting.Systemd;
 namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
-internal sealed class Service(RpcServer server, Writer writer, MaterialCache cache, TimeProvider clock) : BackgroundService
+internal sealed class Service(RpcServer server, Writer writer, MaterialCache cache, RotationService rotation, DeletionService deletion, TimeProvider clock) : BackgroundService
 {
     private static readonly TimeSpan s_sweepInterval = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -17,11 +20,19 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
         SystemdNotifier notifier = new();
         var writing = Task.Run(writer.RunAsync, CancellationToken.None);
         Task serving = server.RunAsync(clock, stoppingToken);
-        Task sweeping = SweepAsync(stoppingToken);
+        Task sweeping = EveryAsync(
+            s_sweepInterval,
+            _ =>
+            {
+                cache.DropIdle();
+                return Task.CompletedTask;
+            },
+            stoppingToken);
+        Task due = EveryAsync(s_dueInterval, RunDueAsync, stoppingToken);
         notifier.Notify(ServiceState.Ready);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
-        Task first = await Task.WhenAny(writing, serving, sweeping);
+        Task first = await Task.WhenAny(writing, serving, sweeping, due);
         if (first.IsFaulted || !stoppingToken.IsCancellationRequested)
         {
             await first;
@@ -30,22 +41,31 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
 
         notifier.Notify(ServiceState.Stopping);
         await serving;
+        await due;
         writer.Complete();
         await writing;
         await sweeping;
     }
 
-    private async Task SweepAsync(CancellationToken stopping)
+    /// <summary>Acts on the times that are stored: rotations, deletions, purges.</summary>
+    private async Task RunDueAsync(CancellationToken stopping)
     {
-        using PeriodicTimer timer = new(s_sweepInterval, clock);
+        DateTimeOffset now = clock.GetUtcNow();
+        await rotation.RunDueAsync(now, stopping);
+        await deletion.RunDueAsync(now, stopping);
+    }
+
+    private async Task EveryAsync(TimeSpan interval, Func<CancellationToken, Task> step, CancellationToken stopping)
+    {
+        using PeriodicTimer timer = new(interval, clock);
         try
         {
             while (await timer.WaitForNextTickAsync(stopping))
             {
-                cache.DropIdle();
+                await step(stopping);
             }
         }
-        catch (OperationCanceledException)
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
         {
             // The daemon stops.
         }

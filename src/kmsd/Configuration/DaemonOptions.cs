@@ -58,6 +58,8 @@ internal sealed record DaemonOptions
 
     public int MembersPerStore { get; set; } = 1_000;
 
+    public int VersionsPerKey { get; set; } = 1_000;
+
     public int RetainDays { get; set; } = 400;
 
     /// <summary>The files that were read, for the checks of who may write them.</summary>

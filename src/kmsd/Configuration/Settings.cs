@@ -57,6 +57,7 @@ internal static class Settings
                 (options, entry) => options.FirstRequestTimeout = Duration(entry, TimeSpan.FromMilliseconds(100)),
             ["keys_per_store"] = (options, entry) => options.KeysPerStore = Number(entry, 1, 1 << 24),
             ["grants_per_key"] = (options, entry) => options.GrantsPerKey = Number(entry, 1, 1 << 16),
+            ["versions_per_key"] = (options, entry) => options.VersionsPerKey = Number(entry, 1, 1 << 20),
             ["members_per_store"] = (options, entry) => options.MembersPerStore = Number(entry, 1, 1 << 16),
         },
         ["history"] = new(StringComparer.Ordinal)

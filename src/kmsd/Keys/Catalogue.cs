@@ -16,6 +16,9 @@ internal sealed record Catalogue
     public ImmutableSortedDictionary<string, StoreId> StoreNames { get; private init; } =
         ImmutableSortedDictionary.Create<string, StoreId>(StringComparer.OrdinalIgnoreCase);
 
+    /// <summary>What remains of deleted keys.</summary>
+    public ImmutableDictionary<KeyTag, DeletedKey> Deleted { get; private init; } = ImmutableDictionary<KeyTag, DeletedKey>.Empty;
+
     /// <summary>True if a row anywhere didn't match its code when it was loaded.</summary>
     public bool HasQuarantine { get; init; }
 
@@ -43,11 +46,31 @@ internal sealed record Catalogue
         StoreNames = StoreNames.SetItem(store.Name, store.Id),
     };
 
-    /// <summary>With the key in place of the one with its tag, if there was one. The key's name must not have changed.</summary>
+    /// <summary>With the key in place of the one with its tag, if there was one.</summary>
     public Catalogue With(Key key)
     {
+        Key? before = Keys.GetValueOrDefault(key.Tag);
         Catalogue changed = this with { Keys = Keys.SetItem(key.Tag, key) };
+        if (before?.Name == key.Name)
+        {
+            return changed;
+        }
+
         KeyStore store = Stores[key.StoreId];
-        return store.Names.ContainsKey(key.Name) ? changed : changed.With(store with { Names = store.Names.Add(key.Name, key.Tag) });
+        ImmutableSortedDictionary<string, KeyTag> names = before is null ? store.Names : store.Names.Remove(before.Name);
+        return changed.With(store with { Names = names.SetItem(key.Name, key.Tag) });
     }
+
+    /// <summary>Without the key, whose name is free again.</summary>
+    public Catalogue Without(Key key)
+    {
+        KeyStore store = Stores[key.StoreId];
+        return (this with { Keys = Keys.Remove(key.Tag) }).With(store with { Names = store.Names.Remove(key.Name) });
+    }
+
+    /// <summary>With what remains of a deleted key.</summary>
+    public Catalogue With(DeletedKey deleted) => this with { Deleted = Deleted.SetItem(deleted.Tag, deleted) };
+
+    /// <summary>Without what remained of a deleted key.</summary>
+    public Catalogue Without(DeletedKey deleted) => this with { Deleted = Deleted.Remove(deleted.Tag) };
 }

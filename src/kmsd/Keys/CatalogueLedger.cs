@@ -12,6 +12,12 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
 {
     private readonly Dictionary<(KeyTag Tag, long Version), KeyVersion> _usedVersions = [];
     private readonly Dictionary<KeyTag, Key> _usedKeys = [];
+    private static readonly string[] s_deletes =
+    [
+        "DELETE FROM version_material WHERE tag = $1", "DELETE FROM versions WHERE tag = $1", "DELETE FROM grants WHERE tag = $1",
+        "DELETE FROM keys WHERE tag = $1",
+    ];
+
     private volatile Catalogue _current = loaded;
     private Catalogue _mark = loaded;
 
@@ -20,6 +26,10 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
 
     /// <summary>What the batch has made of it so far. For the writer only.</summary>
     public Catalogue Staged { get; private set; } = loaded;
+
+    /// <summary>Whether a version may be used, by what is committed.</summary>
+    public bool Stands(KeyTag tag, long version) =>
+        Current.Keys.GetValueOrDefault(tag) is { State: KeyState.Enabled } key && key.FindVersion(version)?.State == KeyState.Enabled;
 
     public void Add(KeyStore store)
     {
@@ -53,6 +63,69 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         }
 
         Staged = Staged.With(key);
+    }
+
+    /// <summary>Writes what changed of a key: its row, changed versions, and a new one. Grants are changed apart.</summary>
+    public void Replace(Key key)
+    {
+        Key before = Staged.Keys[key.Tag];
+        database.Prepare("""
+            UPDATE keys SET name = $2, state = $3, memo = $4, state_changed_at = $5, rotation_period_days = $6,
+                pending_rotation_period_days = $7, next_rotation_at = $8, delete_at = $9, current_version = $10, mac_generation = $11,
+                encoding_version = $12, row_code = $13 WHERE tag = $1
+            """).BindAll(
+            key.Tag.ToBytes(), key.Name, Wire.KeyStates[key.State], key.Memo, key.StateChangedAt.ToUnixTimeMilliseconds(),
+            key.RotationPeriodDays, key.PendingRotationPeriodDays, key.NextRotationAt.ToUnixTimeMilliseconds(),
+            key.DeleteAt?.ToUnixTimeMilliseconds(), key.CurrentVersion.Number, authenticator.Generation, RowEncoding.Version,
+            authenticator.Code(KeyRows.Key(authenticator, key))).ExecuteOne();
+        foreach (KeyVersion version in key.Versions)
+        {
+            KeyVersion? old = before.FindVersion(version.Number);
+            if (old is null)
+            {
+                Insert(key.Tag, version);
+            }
+            else if (!ReferenceEquals(old, version))
+            {
+                Update(key.Tag, version);
+            }
+        }
+
+        Staged = Staged.With(key);
+    }
+
+    /// <summary>
+    /// Destroys a key: its sealed material is overwritten, then all its rows are deleted (secure_delete zeroes what they
+    /// filled), and what remains is written. The write-ahead log must be emptied after the commit.
+    /// </summary>
+    public void Destroy(Key key, DeletedKey remains)
+    {
+        byte[] tag = key.Tag.ToBytes();
+        database.Prepare("UPDATE version_material SET blob = zeroblob(length(blob)), binding = zeroblob(length(binding)) WHERE tag = $1")
+            .BindAll(tag).Execute();
+        foreach (string sql in s_deletes)
+        {
+            database.Prepare(sql).BindAll(tag).Execute();
+        }
+
+        database.Prepare("""
+            INSERT INTO deleted_keys (tag, store_id, store, name, type, protection, created_at, requested_at, deleted_at, purge_at, versions,
+                usage_count, item_count, last_used_at, last_grants, mac_generation, encoding_version, row_code)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+            """).BindAll(
+            tag, remains.StoreId.ToBytes(), remains.Store, remains.Name, Wire.KeyTypes[remains.Type], Wire.Protections[remains.Protection],
+            remains.CreatedAt.ToUnixTimeMilliseconds(), remains.RequestedAt.ToUnixTimeMilliseconds(), remains.DeletedAt.ToUnixTimeMilliseconds(), remains.PurgeAt.ToUnixTimeMilliseconds(),
+            remains.Versions, remains.UsageCount, remains.ItemCount, remains.LastUsedAt?.ToUnixTimeMilliseconds(), remains.GrantsText, authenticator.Generation, RowEncoding.Version,
+            authenticator.Code(KeyRows.Deleted(authenticator, remains))).ExecuteOne();
+
+        Staged = Staged.Without(key).With(remains);
+    }
+
+    /// <summary>Removes what remained of a deleted key.</summary>
+    public void Purge(DeletedKey remains)
+    {
+        database.Prepare("DELETE FROM deleted_keys WHERE tag = $1").BindAll(remains.Tag.ToBytes()).ExecuteOne();
+        Staged = Staged.Without(remains);
     }
 
     public void Add(KeyTag tag, Grant grant)
@@ -110,13 +183,21 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         _usedVersions[(key.Tag, version.Number)] = version;
     }
 
+    /// <summary>Counts the touch of another version by a request that is counted already.</summary>
+    public void CountVersion(Key key, KeyVersion version, DateTimeOffset at)
+    {
+        version.Usage.Staged = version.Usage.Staged.Plus(0, at);
+        _usedVersions[(key.Tag, version.Number)] = version;
+    }
+
     public void Mark() => _mark = Staged;
 
     public void ReturnToMark() => Staged = _mark;
 
     public void Flush()
     {
-        foreach (Key key in _usedKeys.Values)
+        // Rows of a key that was destroyed in this batch are gone.
+        foreach (Key key in _usedKeys.Values.Where(key => Staged.Keys.ContainsKey(key.Tag)))
         {
             Usage usage = key.Usage.Staged;
             database.Prepare("UPDATE keys SET usage_count = $2, last_used_at = $3, usage_code = $4 WHERE tag = $1").BindAll(
@@ -124,7 +205,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
                 authenticator.Code(KeyRows.KeyUsage(authenticator, key.Tag, usage))).ExecuteOne();
         }
 
-        foreach (((KeyTag tag, long number), KeyVersion version) in _usedVersions)
+        foreach (((KeyTag tag, long number), KeyVersion version) in _usedVersions.Where(used => Staged.Keys.ContainsKey(used.Key.Tag)))
         {
             Usage usage = version.Usage.Staged;
             database.Prepare("""
@@ -163,27 +244,35 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         _usedVersions.Clear();
     }
 
+    private void Update(KeyTag tag, KeyVersion version) => database.Prepare("""
+        UPDATE versions SET state = $3, state_changed_at = $4, encryptions_reserved = $5, mac_generation = $6, encoding_version = $7,
+            row_code = $8 WHERE tag = $1 AND version = $2
+        """).BindAll(
+        tag.ToBytes(), version.Number, Wire.KeyStates[version.State], version.StateChangedAt.ToUnixTimeMilliseconds(),
+        version.EncryptionsReserved, authenticator.Generation, RowEncoding.Version,
+        authenticator.Code(KeyRows.Version(authenticator, tag, version))).ExecuteOne();
+
     private void Insert(KeyTag tag, KeyVersion version)
     {
         Usage usage = version.Usage.Staged;
         database.Prepare("""
             INSERT INTO versions (tag, version, state, created_at, state_changed_at, public_key, encryptions_reserved, mac_generation,
                 encoding_version, row_code, usage_count, item_count, last_used_at, usage_code)
-            VALUES ($1, $2, $3, $4, $5, NULL, 0, $6, $7, $8, $9, $10, $11, $12)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
             """).BindAll(
             tag.ToBytes(), version.Number, Wire.KeyStates[version.State], version.CreatedAt.ToUnixTimeMilliseconds(),
-            version.StateChangedAt.ToUnixTimeMilliseconds(), authenticator.Generation, RowEncoding.Version,
-            authenticator.Code(KeyRows.Version(authenticator, tag, version)), usage.Calls, usage.Items,
+            version.StateChangedAt.ToUnixTimeMilliseconds(), version.PublicKey, version.EncryptionsReserved, authenticator.Generation,
+            RowEncoding.Version, authenticator.Code(KeyRows.Version(authenticator, tag, version)), usage.Calls, usage.Items,
             usage.LastUsedAt?.ToUnixTimeMilliseconds(),
             authenticator.Code(KeyRows.VersionUsage(authenticator, tag, version.Number, usage))).ExecuteOne();
         SealedMaterial material = version.Material;
         database.Prepare("""
             INSERT INTO version_material (tag, version, generation, mechanism, token_family, blob, binding, mac_generation,
                 encoding_version, row_code)
-            VALUES ($1, $2, $3, $4, $5, $6, NULL, $7, $8, $9)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
             """).BindAll(
             tag.ToBytes(), version.Number, material.Generation, material.Mechanism, material.TokenFamily, material.Blob,
-            authenticator.Generation, RowEncoding.Version,
+            material.Binding, authenticator.Generation, RowEncoding.Version,
             authenticator.Code(KeyRows.Material(authenticator, tag, version.Number, material))).ExecuteOne();
     }
 }

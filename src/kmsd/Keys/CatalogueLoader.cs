@@ -34,6 +34,11 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             catalogue = catalogue.With(store with { IsQuarantined = _badStores.Contains(store.Id) });
         }
 
+        foreach (DeletedKey deleted in ReadDeleted())
+        {
+            catalogue = catalogue.With(deleted);
+        }
+
         List<Key> keys = ReadKeys();
         foreach (Key key in keys.Where(key => _stores.ContainsKey(key.StoreId)))
         {
@@ -88,7 +93,8 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
         });
 
     private void ReadMaterial() => database.Prepare("""
-        SELECT tag, version, generation, mechanism, token_family, blob, mac_generation, encoding_version, row_code FROM version_material
+        SELECT tag, version, generation, mechanism, token_family, blob, mac_generation, encoding_version, row_code, binding
+        FROM version_material
         """).Query(reader =>
         {
             if (!TryTag(reader, out KeyTag tag))
@@ -97,7 +103,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
                 return;
             }
 
-            SealedMaterial material = new(reader.GetInt64(2), reader.GetString(3), reader.GetString(4), reader.GetBlob(5));
+            SealedMaterial material = new(reader.GetInt64(2), reader.GetString(3), reader.GetString(4), reader.GetBlob(5), reader.GetBlobOrNull(9));
             if (!authenticator.Verify(KeyRows.Material(authenticator, tag, reader.GetInt64(1), material), reader.GetCode(6))
                 || !_material.TryAdd((tag, reader.GetInt64(1)), material))
             {
@@ -107,7 +113,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
 
     private void ReadVersions() => database.Prepare("""
         SELECT tag, version, state, created_at, state_changed_at, usage_count, item_count, last_used_at,
-            mac_generation, encoding_version, row_code, usage_code
+            mac_generation, encoding_version, row_code, usage_code, public_key, encryptions_reserved
         FROM versions ORDER BY tag, version
         """).Query(reader =>
         {
@@ -143,6 +149,9 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
         Material = _material.TryGetValue((tag, reader.GetInt64(1)), out SealedMaterial? material)
             ? material
             : throw new FormatException("The version has no material."),
+        PublicKey = reader.GetBlobOrNull(12),
+        EncryptionsReserved = reader.GetInt64(13),
+        EncryptionsUncounted = Math.Max(0, checked(reader.GetInt64(13) - reader.GetInt64(6))),
         Usage = new UsageCounter(new Usage(reader.GetInt64(5), reader.GetInt64(6), reader.GetTimeOrNull(7))),
     };
 
@@ -163,6 +172,47 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
                 _ = _badKeys.Add(tag);
             }
         });
+
+    private List<DeletedKey> ReadDeleted()
+    {
+        List<DeletedKey> deleted = [];
+        database.Prepare("""
+            SELECT tag, store_id, store, name, type, protection, created_at, requested_at, deleted_at, purge_at, versions, usage_count,
+                item_count, last_used_at, last_grants, mac_generation, encoding_version, row_code
+            FROM deleted_keys
+            """).Query(reader =>
+            {
+                if (Try(reader, ReadDeleted, out DeletedKey? key)
+                    && authenticator.Verify(KeyRows.Deleted(authenticator, key), reader.GetCode(15)))
+                {
+                    deleted.Add(key);
+                }
+                else
+                {
+                    Orphan("deleted_keys");
+                }
+            });
+        return deleted;
+    }
+
+    private static DeletedKey ReadDeleted(SqliteDataReader reader) => new()
+    {
+        Tag = KeyTag.FromBytes(reader.GetBlob(0)),
+        StoreId = StoreId.FromBytes(reader.GetBlob(1)),
+        Store = reader.GetString(2),
+        Name = reader.GetString(3),
+        Type = Parse(Wire.KeyTypes, reader.GetString(4)),
+        Protection = Parse(Wire.Protections, reader.GetString(5)),
+        CreatedAt = reader.GetTime(6),
+        RequestedAt = reader.GetTime(7),
+        DeletedAt = reader.GetTime(8),
+        PurgeAt = reader.GetTime(9),
+        Versions = reader.GetInt64(10),
+        UsageCount = reader.GetInt64(11),
+        ItemCount = reader.GetInt64(12),
+        LastUsedAt = reader.GetTimeOrNull(13),
+        Grants = DeletedKey.ParseGrants(reader.GetString(14)),
+    };
 
     private List<Key> ReadKeys()
     {

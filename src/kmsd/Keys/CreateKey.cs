@@ -1,17 +1,14 @@
 using System.Collections.Immutable;
-using System.Security.Cryptography;
 using Kms.Client.Protocol;
-using Kms.Hsm;
 using Kmsd.Access;
 using Kmsd.History;
-using Kmsd.RootKeys;
 using Kmsd.Storage;
 
 namespace Kmsd.Keys;
 
 /// <summary>Makes a key and its first version, sealed by the root key: <c>keys.create</c>.</summary>
-internal sealed partial class CreateKey(
-    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, RootKey root, Operators operators,
+internal sealed class CreateKey(
+    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, VersionMaker versions, Operators operators,
     KeyLimits limits, KeyProtection defaultProtection, TimeProvider clock)
 {
     private const string Operation = "keys.create";
@@ -55,34 +52,17 @@ internal sealed partial class CreateKey(
 
     private void Check(CreateKeyRequest request)
     {
-        if (!ResourceName.IsValid(request.Name))
-        {
-            throw Invalid($"A key's name is {ResourceName.Rule}.");
-        }
-
-        if (request.RotationPeriodDays is < 1 or > Limits.RotationPeriodDays)
-        {
-            throw Invalid($"A rotation period is 1 to {Limits.RotationPeriodDays} days.");
-        }
-
-        if (request.Memo is string memo && (CharactersOf(memo) > Limits.MemoCharacters || memo.Any(char.IsControl)))
-        {
-            throw Invalid($"A memo is at most {Limits.MemoCharacters} characters, without control characters.");
-        }
-
+        KeyText.CheckName(request.Name);
+        KeyText.CheckPeriod(request.RotationPeriodDays);
+        KeyText.CheckMemo(request.Memo);
         if (request.Grants?.Any(grant => grant is null) == true)
         {
-            throw Invalid("A grant is an object with principal and role.");
+            throw new KmsException(KmsErrorCode.InvalidParams, "A grant is an object with principal and role.");
         }
 
         if (request.Grants?.Length > limits.GrantsPerKey)
         {
             throw GrantBook.TooMany(limits);
-        }
-
-        if (request.Type != KeyType.Aes256Gcm96)
-        {
-            throw new KmsException(KmsErrorCode.Unsupported, "This version makes keys of type AES256-GCM96 only.");
         }
 
         if ((request.Protection ?? defaultProtection) != KeyProtection.Software)
@@ -98,7 +78,7 @@ internal sealed partial class CreateKey(
     {
         if (store.Names.ContainsKey(name))
         {
-            throw new KmsException(KmsErrorCode.AlreadyExists, $"There is a key of the name '{name}' in '{store.Name}' already.");
+            throw KeyText.NameInUse(name, store);
         }
 
         if (store.Names.Count >= limits.KeysPerStore)
@@ -114,18 +94,7 @@ internal sealed partial class CreateKey(
         DateTimeOffset now = clock.GetUtcNow();
         int period = request.RotationPeriodDays ?? Limits.DefaultRotationPeriodDays;
 
-        using SecretBytes material = new(Aes256Gcm96.KeyLength, Fill);
-        MaterialBinding binding = new(store.Id.ToBytes(), tag, FirstVersion, request.Type);
-        byte[] blob = await root.SealAsync(material, binding, cancellationToken);
-        KeyVersion version = new()
-        {
-            Number = FirstVersion,
-            State = KeyState.Enabled,
-            CreatedAt = now,
-            StateChangedAt = now,
-            Material = new SealedMaterial(root.Generation, root.SealMechanism, root.TokenFamily, blob),
-        };
-        return new Key
+        Key key = new()
         {
             Tag = tag,
             StoreId = store.Id,
@@ -138,19 +107,8 @@ internal sealed partial class CreateKey(
             StateChangedAt = now,
             RotationPeriodDays = period,
             NextRotationAt = now.AddDays(period),
-            Versions = [version],
+            Versions = [],
         };
+        return key with { Versions = [await versions.MakeAsync(key, FirstVersion, cancellationToken)] };
     }
-
-    private static int CharactersOf(string text) => text.Count(unit => !char.IsLowSurrogate(unit));
-
-    private static void Fill(Span<byte> material)
-    {
-        RandomNumberGenerator.Fill(material);
-        ImportForTest(material);
-    }
-
-    static partial void ImportForTest(Span<byte> material);
-
-    private static KmsException Invalid(string message) => new(KmsErrorCode.InvalidParams, message);
 }

@@ -4,7 +4,7 @@ using Kmsd.Access;
 namespace Kmsd.Keys;
 
 /// <summary>Opens what a version of the key has sealed: <c>crypto.decrypt</c>.</summary>
-internal sealed class Decrypt(CatalogueLedger catalogue, MaterialCache cache, UseRecorder recorder)
+internal sealed class Decrypt(CatalogueLedger catalogue, VersionCipher cipher, UseRecorder recorder)
 {
     private const string Operation = "crypto.decrypt";
 
@@ -12,37 +12,31 @@ internal sealed class Decrypt(CatalogueLedger catalogue, MaterialCache cache, Us
     {
         KeyLimits.CheckContext(request.Context);
         Key key = catalogue.Current.Require(caller, KeyReference.Parse(request.Key), KeyAction.Decrypt);
-        if (!Ciphertext.TryParse(request.Ciphertext, out Ciphertext ciphertext) || ciphertext.Payload.Length < Aes256Gcm96.Overhead)
+        if (!Ciphertext.TryParse(request.Ciphertext, out Ciphertext ciphertext))
         {
             throw Refusals.DoesNotAuthenticate();
         }
 
-        KeyVersion version = key.Usable(ciphertext.Version);
-        SensitiveBytes plaintext = new(ciphertext.Payload.Length - Aes256Gcm96.Overhead);
+        SensitiveBytes? plaintext = await cipher.DecryptAsync(key, ciphertext, request.Context, cancellationToken);
         try
         {
-            bool authenticates;
-            using (MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken))
-            {
-                byte[] additionalData = Aes256Gcm96.AdditionalData(key.Tag, version.Number, request.Context);
-                authenticates = Aes256Gcm96.TryDecrypt(lease.Material, ciphertext.Payload, additionalData, plaintext.AsSpan());
-            }
-
             // One that fails to authenticate was carried out too: it counts, and is recorded before it is refused.
             await recorder.RecordAsync(
-                new KeyUse(caller, Operation, KeyAction.Decrypt, key.Tag, version.Number)
+                new KeyUse(caller, Operation, KeyAction.Decrypt, key.Tag, ciphertext.Version)
                 {
                     Context = request.Context,
-                    Outcome = authenticates ? "ok" : KmsErrorCode.InvalidCiphertext.ToReason(),
+                    Outcome = plaintext is null ? KmsErrorCode.InvalidCiphertext.ToReason() : "ok",
                 },
                 cancellationToken);
-            return authenticates
-                ? new DecryptResult { Plaintext = plaintext, KeyVersion = version.Number }
-                : throw Refusals.DoesNotAuthenticate();
+            return new DecryptResult
+            {
+                Plaintext = plaintext ?? throw Refusals.DoesNotAuthenticate(),
+                KeyVersion = ciphertext.Version,
+            };
         }
         catch
         {
-            plaintext.Dispose();
+            plaintext?.Dispose();
             throw;
         }
     }

@@ -63,6 +63,12 @@ internal sealed record Key
                 KmsErrorCode.InvalidState, $"Version {number} of '{Name}' is {Wire.KeyStates[version.State]}; enable it to use it.");
     }
 
+    /// <summary>With one version changed.</summary>
+    public Key With(KeyVersion version) => this with { Versions = Versions.SetItem((int)version.Number - 1, version) };
+
+    /// <summary>What a version's own state and the key's make of it.</summary>
+    public KeyState EffectiveStateOf(KeyVersion version) => State == KeyState.Enabled ? version.State : State;
+
     public KeyVersion? FindVersion(long number) =>
         number >= 1 && number <= Versions.Length ? Versions[(int)number - 1] : null;
 }
@@ -81,9 +87,29 @@ internal sealed record KeyVersion
 
     public required SealedMaterial Material { get; init; }
 
+    /// <summary>SubjectPublicKeyInfo (RFC 5280) in DER; null for symmetric keys.</summary>
+    public byte[]? PublicKey { get; init; }
+
+    /// <summary>
+    /// How many encryptions the disk allows for: written in full ahead of use, so that a power cut never makes the count of
+    /// encryptions too low.
+    /// </summary>
+    public long EncryptionsReserved { get; init; }
+
+    /// <summary>How many encryptions of former runs of the daemon may be missing in the counter: at most what they had reserved.</summary>
+    public long EncryptionsUncounted { get; init; }
+
+    /// <summary>An upper bound of the encryptions under this version, as the batch being written sees it. For the writer only.</summary>
+    public long MostEncryptions => EncryptionsUncounted + Usage.Staged.Items;
+
     /// <summary>Shared by all snapshots of the version.</summary>
     public UsageCounter Usage { get; init; } = new(default);
 }
 
 /// <summary>A version's material as it is at rest: sealed under one root generation.</summary>
-internal sealed record SealedMaterial(long Generation, string Mechanism, string TokenFamily, byte[] Blob);
+/// <param name="Generation">Whose seal or wrap key carries it.</param>
+/// <param name="Mechanism">How.</param>
+/// <param name="TokenFamily">The family of the token that made it.</param>
+/// <param name="Blob">What the root key carries.</param>
+/// <param name="Binding">For protection <c>hsm</c>: made by the key itself over what it belongs to.</param>
+internal sealed record SealedMaterial(long Generation, string Mechanism, string TokenFamily, byte[] Blob, byte[]? Binding = null);

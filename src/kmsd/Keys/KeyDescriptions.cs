@@ -6,7 +6,7 @@ namespace Kmsd.Keys;
 /// <summary>Keys and grants as they are told to a caller.</summary>
 internal static class KeyDescriptions
 {
-    public static KeyDescription Describe(this Catalogue catalogue, Key key, Caller caller)
+    public static KeyDescription Describe(this Catalogue catalogue, Key key, Caller caller, string? advice = null)
     {
         Usage usage = key.Usage.Committed;
         KeyStore store = catalogue.Stores[key.StoreId];
@@ -29,22 +29,36 @@ internal static class KeyDescriptions
             UsageCount = usage.Calls,
             LastUsedAt = usage.LastUsedAt,
             MyRoles = [.. RolesOf(store, key, caller)],
+            Advice = advice,
             Warnings = WarningsOf(key),
         };
     }
 
-    public static GrantsResult DescribeGrants(this Key key) => new()
+    public static VersionDescription Describe(this Key key, KeyVersion version)
     {
-        Grants =
-        [
-            .. key.Grants.Select(grant => new GrantDescription
-            {
-                Principal = grant.Principal.ToString(),
-                Display = grant.Principal.Display,
-                Role = grant.Role,
-                GrantedAt = grant.GrantedAt,
-            }),
-        ],
+        Usage usage = version.Usage.Committed;
+        return new VersionDescription
+        {
+            Version = version.Number,
+            State = version.State == KeyState.Enabled ? VersionState.Enabled : VersionState.Disabled,
+            EffectiveState = key.EffectiveStateOf(version),
+            CreatedAt = version.CreatedAt,
+            StateChangedAt = version.StateChangedAt,
+            UsageCount = usage.Calls,
+            ItemCount = usage.Items,
+            LastUsedAt = usage.LastUsedAt,
+            RootGeneration = version.Material.Generation,
+        };
+    }
+
+    public static GrantsResult DescribeGrants(this Key key) => new() { Grants = [.. key.Grants.Select(Describe)] };
+
+    public static GrantDescription Describe(Grant grant) => new()
+    {
+        Principal = grant.Principal.ToString(),
+        Display = grant.Principal.Display,
+        Role = grant.Role,
+        GrantedAt = grant.GrantedAt,
     };
 
     private static string[]? WarningsOf(Key key)

@@ -3,8 +3,14 @@ using Kms.Client.Protocol;
 namespace Kmsd.Keys;
 
 /// <summary>Limits that the configuration sets, and checks of those that the wire contract fixes.</summary>
-internal sealed partial record KeyLimits(int KeysPerStore, int GrantsPerKey, int MembersPerStore)
+internal sealed partial record KeyLimits(int KeysPerStore, int GrantsPerKey, int MembersPerStore, int VersionsPerKey)
 {
+    /// <summary>How many encryptions are reserved on the disk at a time, ahead of use.</summary>
+    public const long EncryptionsReservedAtOnce = 1 << 20;
+
+    /// <summary>After how many encryptions a version is worn: the key rotates by itself, at half of what is allowed.</summary>
+    public static long WornAfter => MostEncryptions / 2;
+
     /// <summary>The most encryptions under one version; a build for tests can lower it.</summary>
     public static long MostEncryptions
     {

@@ -25,7 +25,7 @@ internal static class KeyRows
 
     public static RowEncoding Version(RowAuthenticator authenticator, KeyTag tag, KeyVersion version) =>
         authenticator.Row("versions").Add(tag.ToBytes()).Add(version.Number).Add(Wire.KeyStates[version.State])
-            .Add(version.CreatedAt).Add(version.StateChangedAt).Add((byte[]?)null).Add(0L);
+            .Add(version.CreatedAt).Add(version.StateChangedAt).Add(version.PublicKey).Add(version.EncryptionsReserved);
 
     public static RowEncoding VersionUsage(RowAuthenticator authenticator, KeyTag tag, long version, Usage usage) =>
         authenticator.Row("versions.usage").Add(tag.ToBytes()).Add(version).Add(usage.Calls).Add(usage.Items)
@@ -33,7 +33,13 @@ internal static class KeyRows
 
     public static RowEncoding Material(RowAuthenticator authenticator, KeyTag tag, long version, SealedMaterial material) =>
         authenticator.Row("version_material").Add(tag.ToBytes()).Add(version).Add(material.Generation).Add(material.Mechanism)
-            .Add(material.TokenFamily).Add(material.Blob).Add((byte[]?)null);
+            .Add(material.TokenFamily).Add(material.Blob).Add(material.Binding);
+
+    public static RowEncoding Deleted(RowAuthenticator authenticator, DeletedKey key) =>
+        authenticator.Row("deleted_keys").Add(key.Tag.ToBytes()).Add(key.StoreId.ToBytes()).Add(key.Store).Add(key.Name)
+            .Add(Wire.KeyTypes[key.Type]).Add(Wire.Protections[key.Protection]).Add(key.CreatedAt).Add(key.RequestedAt)
+            .Add(key.DeletedAt).Add(key.PurgeAt).Add(key.Versions).Add(key.UsageCount).Add(key.ItemCount).Add(key.LastUsedAt)
+            .Add(key.GrantsText);
 
     public static RowEncoding Grant(RowAuthenticator authenticator, KeyTag tag, Grant grant) =>
         authenticator.Row("grants").Add(tag.ToBytes()).Add(grant.Principal.ToString()).Add(Wire.KeyRoles[grant.Role])

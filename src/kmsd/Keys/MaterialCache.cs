@@ -9,7 +9,13 @@ namespace Kmsd.Keys;
 /// Opened material of versions, kept in locked memory up to a bound on count and idle time. It is handed out as leases: what
 /// leaves the cache is zeroed when the last lease on it ends, never under somebody's hands.
 /// </summary>
-internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capacity, TimeSpan idle) : IDisposable
+/// <param name="root">Opens what isn't here yet.</param>
+/// <param name="clock">Tells how long something wasn't used.</param>
+/// <param name="capacity">How many versions are kept.</param>
+/// <param name="idle">How long an unused one is kept.</param>
+/// <param name="stands">Whether a version may be used still: what was disabled while it was opened isn't kept.</param>
+internal sealed class MaterialCache(
+    RootKey root, TimeProvider clock, int capacity, TimeSpan idle, Func<KeyTag, long, bool> stands) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<(KeyTag Tag, long Version), LinkedListNode<Entry>> _entries = [];
@@ -97,8 +103,13 @@ internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capaci
             await Task.Yield();
             MaterialBinding binding = new(key.StoreId.ToBytes(), key.Tag, version.Number, key.Type);
             SecretBytes material = await root.OpenAsync(version.Material.Blob, binding, CancellationToken.None);
-            Keep(name, material);
-            return true;
+            if (Keep(name, material))
+            {
+                return true;
+            }
+
+            ObjectDisposedException.ThrowIf(_isDisposed, this);
+            throw new KmsException(KmsErrorCode.InvalidState, "The key was disabled or deleted meanwhile.");
         }
         finally
         {
@@ -125,15 +136,17 @@ internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capaci
         }
     }
 
-    private void Keep((KeyTag Tag, long Version) name, SecretBytes material)
+    /// <summary>False if it may not be kept: then it is gone.</summary>
+    private bool Keep((KeyTag Tag, long Version) name, SecretBytes material)
     {
         Entry entry = new(name, material) { LastUsed = clock.GetTimestamp() };
         lock (_lock)
         {
-            if (_isDisposed)
+            // Asked under the lock: a drop that came before this sees the state that the commit before it has made.
+            if (_isDisposed || !stands(name.Tag, name.Version))
             {
                 entry.Release();
-                return;
+                return false;
             }
 
             _entries.Add(name, _byUse.AddFirst(entry));
@@ -141,6 +154,8 @@ internal sealed class MaterialCache(RootKey root, TimeProvider clock, int capaci
             {
                 Remove(_byUse.Last!);
             }
+
+            return true;
         }
     }
 

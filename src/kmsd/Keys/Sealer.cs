@@ -3,8 +3,8 @@ using Kmsd.Access;
 
 namespace Kmsd.Keys;
 
-/// <summary>The way that everything sealed under a key takes: may he, opened version, cipher, record.</summary>
-internal sealed class Sealer(CatalogueLedger catalogue, MaterialCache cache, UseRecorder recorder)
+/// <summary>The way that everything sealed under a key takes: may he, cipher, record.</summary>
+internal sealed class Sealer(CatalogueLedger catalogue, VersionCipher cipher, UseRecorder recorder)
 {
     /// <exception cref="KmsException">Any refusal of a use.</exception>
     public async Task<Ciphertext> SealAsync(
@@ -13,13 +13,7 @@ internal sealed class Sealer(CatalogueLedger catalogue, MaterialCache cache, Use
         KeyLimits.CheckContext(context);
         Key key = catalogue.Current.Require(caller, KeyReference.Parse(keyName), KeyAction.Encrypt);
         KeyVersion version = key.Usable(key.CurrentVersion.Number);
-        Ciphertext ciphertext;
-        using (MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken))
-        {
-            byte[] additionalData = Aes256Gcm96.AdditionalData(key.Tag, version.Number, context);
-            ciphertext = new Ciphertext(version.Number, Aes256Gcm96.Encrypt(lease.Material, plaintext.AsSpan(), additionalData));
-        }
-
+        Ciphertext ciphertext = await cipher.EncryptAsync(key, version, plaintext, context, cancellationToken);
         KeyUse use = new(caller, operation, KeyAction.Encrypt, key.Tag, version.Number) { Context = context };
         await recorder.RecordAsync(use, cancellationToken);
         return ciphertext;

@@ -12,6 +12,12 @@ internal sealed record KeyUse(Caller Caller, string Operation, KeyAction Action,
     /// <summary>The context that was given; only its digest is kept.</summary>
     public byte[]? Context { get; init; }
 
+    /// <summary>How many items it touched: more than one for a batch.</summary>
+    public long Items { get; init; } = 1;
+
+    /// <summary>Other versions of the key that it touched; each counts one.</summary>
+    public IReadOnlyList<long> AlsoTouched { get; init; } = [];
+
     /// <summary><c>ok</c>, or the reason why it was refused after it was carried out.</summary>
     public string Outcome { get; init; } = "ok";
 }
@@ -34,10 +40,19 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
     {
         Key key = catalogue.Staged.Require(use.Caller, KeyReference.Of(use.Tag), use.Action);
         KeyVersion version = key.Usable(use.Version);
-        if (use.Action == KeyAction.Encrypt && version.Usage.Staged.Items >= KeyLimits.MostEncryptions)
+        if (use.Action == KeyAction.Encrypt && key.Type == KeyType.Aes256Gcm96 && version.MostEncryptions + use.Items > KeyLimits.MostEncryptions)
         {
             throw new KmsException(
                 KmsErrorCode.LimitExceeded, $"Version {version.Number} of '{key.Name}' has sealed as often as its algorithm allows.");
+        }
+
+        // A use is refused before it has written anything.
+        List<KeyVersion> others = [.. use.AlsoTouched.Select(key.Usable)];
+        if (Reserves(use))
+        {
+            version = version with { EncryptionsReserved = version.MostEncryptions + KeyLimits.EncryptionsReservedAtOnce };
+            key = key.With(version);
+            catalogue.Replace(key);
         }
 
         DateTimeOffset now = clock.GetUtcNow();
@@ -51,19 +66,33 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
             Tag = key.Tag,
             Version = version.Number,
             Outcome = use.Outcome,
-            Items = 1,
+            Items = use.Items,
             ContextDigest = use.Context is { Length: > 0 } context ? SHA256.HashData(context) : null,
         });
 
         // The items of a version are what its algorithm's limit counts: encryptions alone.
-        catalogue.CountUse(key, version, items: use.Action == KeyAction.Encrypt ? 1 : 0, now);
+        catalogue.CountUse(key, version, items: use.Action == KeyAction.Encrypt ? use.Items : 0, now);
+        foreach (KeyVersion other in others)
+        {
+            catalogue.CountVersion(key, other, now);
+        }
     }
+
+    /// <summary>
+    /// True if what the disk allows for comes to its end: then the batch is written in full, and another block is reserved,
+    /// ahead of the use that needs it by more than a batch holds.
+    /// </summary>
+    private bool Reserves(KeyUse use) => use.Action == KeyAction.Encrypt
+        && catalogue.Staged.Keys.GetValueOrDefault(use.Tag) is { Type: KeyType.Aes256Gcm96 } key
+        && key.FindVersion(use.Version) is KeyVersion version
+        && version.MostEncryptions + (KeyLimits.EncryptionsReservedAtOnce / 2) > version.EncryptionsReserved;
 
     private sealed class Request(UseRecorder recorder, KeyUse use) : WriteRequest
     {
         private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public override bool IsChange => false;
+        // Asked by the writer, whose thread alone may look at what is staged.
+        public override bool IsChange => recorder.Reserves(use);
 
         public Task Completion => _completion.Task;
 

@@ -19,6 +19,11 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, l
         Id, SchemaVersion, Lineage, Epoch, CreatedAt.ToUnixTimeMilliseconds(), LastSeenAt.ToUnixTimeMilliseconds(),
         authenticator.Generation, RowEncoding.Version, authenticator.Code(Row(authenticator))).ExecuteOne();
 
+    /// <summary>Writes the time that was last seen; for the writer.</summary>
+    public void UpdateLastSeen(Database database, RowAuthenticator authenticator) => database.Prepare(
+        "UPDATE instance SET last_seen_at = $1, mac_generation = $2, encoding_version = $3, row_code = $4 WHERE id = 1").BindAll(
+        LastSeenAt.ToUnixTimeMilliseconds(), authenticator.Generation, RowEncoding.Version, authenticator.Code(Row(authenticator))).ExecuteOne();
+
     /// <summary>The row and its code, which can be checked only once the token has derived the key.</summary>
     /// <exception cref="StartupException">78: there is no such row.</exception>
     public static (Instance Instance, StoredCode Code) Read(Database database)

@@ -30,6 +30,69 @@ internal partial interface IKmsRpc
     [JsonRpcMethod("crypto.random", UseSingleObjectParameterDeserialization = true)]
     Task<RandomResult> DrawRandomAsync(RandomRequest request, CancellationToken cancellationToken);
 
+    [JsonRpcMethod("crypto.reencrypt", UseSingleObjectParameterDeserialization = true)]
+    Task<ReencryptResult> ReencryptAsync(ReencryptRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("crypto.sign", UseSingleObjectParameterDeserialization = true)]
+    Task<SignResult> SignAsync(SignRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("crypto.verify", UseSingleObjectParameterDeserialization = true)]
+    Task<VerifyResult> VerifyAsync(VerifyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("crypto.encryptBatch", UseSingleObjectParameterDeserialization = true)]
+    Task<EncryptBatchResult> EncryptBatchAsync(EncryptBatchRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("crypto.decryptBatch", UseSingleObjectParameterDeserialization = true)]
+    Task<DecryptBatchResult> DecryptBatchAsync(DecryptBatchRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("crypto.reencryptBatch", UseSingleObjectParameterDeserialization = true)]
+    Task<ReencryptBatchResult> ReencryptBatchAsync(ReencryptBatchRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.update", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> UpdateKeyAsync(UpdateKeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.rotate", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> RotateKeyAsync(KeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.setRotationPeriod", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> SetRotationPeriodAsync(SetRotationPeriodRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.enable", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> EnableKeyAsync(KeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.disable", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> DisableKeyAsync(KeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.requestDeletion", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> RequestDeletionAsync(DeleteKeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.cancelDeletion", UseSingleObjectParameterDeserialization = true)]
+    Task<KeyDescription> CancelDeletionAsync(KeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.deleteNow", UseSingleObjectParameterDeserialization = true)]
+    Task<DeleteNowResult> DeleteKeyNowAsync(DeleteKeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("keys.getPublicKey", UseSingleObjectParameterDeserialization = true)]
+    Task<PublicKeyResult> GetPublicKeyAsync(GetPublicKeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("versions.list", UseSingleObjectParameterDeserialization = true)]
+    Task<ListVersionsResult> ListVersionsAsync(ListVersionsRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("versions.enable", UseSingleObjectParameterDeserialization = true)]
+    Task<VersionDescription> EnableVersionAsync(VersionRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("versions.disable", UseSingleObjectParameterDeserialization = true)]
+    Task<VersionDescription> DisableVersionAsync(VersionRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("deletedKeys.list", UseSingleObjectParameterDeserialization = true)]
+    Task<ListDeletedKeysResult> ListDeletedKeysAsync(ListDeletedKeysRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("deletedKeys.purge", UseSingleObjectParameterDeserialization = true)]
+    Task<EmptyResult> PurgeDeletedKeyAsync(PurgeDeletedKeyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("deletions.release", UseSingleObjectParameterDeserialization = true)]
+    Task<EmptyResult> ReleaseDeletionsAsync(EmptyRequest request, CancellationToken cancellationToken);
+
     [JsonRpcMethod("grants.list", UseSingleObjectParameterDeserialization = true)]
     Task<GrantsResult> ListGrantsAsync(KeyRequest request, CancellationToken cancellationToken);
 

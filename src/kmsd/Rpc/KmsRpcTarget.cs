@@ -1,7 +1,9 @@
 using System.Text.Json;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Deletion;
 using Kmsd.Keys;
+using Kmsd.Rotation;
 using Kmsd.Stores;
 
 namespace Kmsd.Rpc;
@@ -22,6 +24,42 @@ internal sealed record Operations
     public required CreateDataKey CreateDataKey { get; init; }
 
     public required DrawRandom DrawRandom { get; init; }
+
+    public required Reencrypt Reencrypt { get; init; }
+
+    public required Sign Sign { get; init; }
+
+    public required Verify Verify { get; init; }
+
+    public required Batches Batches { get; init; }
+
+    public required UpdateKey UpdateKey { get; init; }
+
+    public required RotateKey RotateKey { get; init; }
+
+    public required SetRotationPeriod SetRotationPeriod { get; init; }
+
+    public required EnableKey EnableKey { get; init; }
+
+    public required DisableKey DisableKey { get; init; }
+
+    public required RequestDeletion RequestDeletion { get; init; }
+
+    public required CancelDeletion CancelDeletion { get; init; }
+
+    public required DeleteKey DeleteKey { get; init; }
+
+    public required GetPublicKey GetPublicKey { get; init; }
+
+    public required ListVersions ListVersions { get; init; }
+
+    public required SetVersionState SetVersionState { get; init; }
+
+    public required ListDeletedKeys ListDeletedKeys { get; init; }
+
+    public required PurgeDeletedKey PurgeDeletedKey { get; init; }
+
+    public required ReleaseDeletions ReleaseDeletions { get; init; }
 
     public required ListGrants ListGrants { get; init; }
 
@@ -68,6 +106,69 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller) : IKmsR
 
     public Task<RandomResult> DrawRandomAsync(RandomRequest request, CancellationToken cancellationToken) =>
         operations.DrawRandom.RunAsync(request, cancellationToken);
+
+    public Task<ReencryptResult> ReencryptAsync(ReencryptRequest request, CancellationToken cancellationToken) =>
+        operations.Reencrypt.RunAsync(caller, request, cancellationToken);
+
+    public Task<SignResult> SignAsync(SignRequest request, CancellationToken cancellationToken) =>
+        operations.Sign.RunAsync(caller, request, cancellationToken);
+
+    public Task<VerifyResult> VerifyAsync(VerifyRequest request, CancellationToken cancellationToken) =>
+        operations.Verify.RunAsync(caller, request, cancellationToken);
+
+    public Task<EncryptBatchResult> EncryptBatchAsync(EncryptBatchRequest request, CancellationToken cancellationToken) =>
+        operations.Batches.EncryptAsync(caller, request, cancellationToken);
+
+    public Task<DecryptBatchResult> DecryptBatchAsync(DecryptBatchRequest request, CancellationToken cancellationToken) =>
+        operations.Batches.DecryptAsync(caller, request, cancellationToken);
+
+    public Task<ReencryptBatchResult> ReencryptBatchAsync(ReencryptBatchRequest request, CancellationToken cancellationToken) =>
+        operations.Batches.ReencryptAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> UpdateKeyAsync(UpdateKeyRequest request, CancellationToken cancellationToken) =>
+        operations.UpdateKey.RunAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> RotateKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
+        operations.RotateKey.RunAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> SetRotationPeriodAsync(SetRotationPeriodRequest request, CancellationToken cancellationToken) =>
+        operations.SetRotationPeriod.RunAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> EnableKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
+        operations.EnableKey.RunAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> DisableKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
+        operations.DisableKey.RunAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> RequestDeletionAsync(DeleteKeyRequest request, CancellationToken cancellationToken) =>
+        operations.RequestDeletion.RunAsync(caller, request, cancellationToken);
+
+    public Task<KeyDescription> CancelDeletionAsync(KeyRequest request, CancellationToken cancellationToken) =>
+        operations.CancelDeletion.RunAsync(caller, request, cancellationToken);
+
+    public Task<DeleteNowResult> DeleteKeyNowAsync(DeleteKeyRequest request, CancellationToken cancellationToken) =>
+        operations.DeleteKey.RunAsync(caller, request, cancellationToken);
+
+    public Task<PublicKeyResult> GetPublicKeyAsync(GetPublicKeyRequest request, CancellationToken cancellationToken) =>
+        Task.FromResult(operations.GetPublicKey.Run(caller, request));
+
+    public Task<ListVersionsResult> ListVersionsAsync(ListVersionsRequest request, CancellationToken cancellationToken) =>
+        Task.FromResult(operations.ListVersions.Run(caller, request));
+
+    public Task<VersionDescription> EnableVersionAsync(VersionRequest request, CancellationToken cancellationToken) =>
+        operations.SetVersionState.EnableAsync(caller, request, cancellationToken);
+
+    public Task<VersionDescription> DisableVersionAsync(VersionRequest request, CancellationToken cancellationToken) =>
+        operations.SetVersionState.DisableAsync(caller, request, cancellationToken);
+
+    public Task<ListDeletedKeysResult> ListDeletedKeysAsync(ListDeletedKeysRequest request, CancellationToken cancellationToken) =>
+        Task.FromResult(operations.ListDeletedKeys.Run(caller, request));
+
+    public Task<EmptyResult> PurgeDeletedKeyAsync(PurgeDeletedKeyRequest request, CancellationToken cancellationToken) =>
+        operations.PurgeDeletedKey.RunAsync(caller, request, cancellationToken);
+
+    public Task<EmptyResult> ReleaseDeletionsAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        operations.ReleaseDeletions.RunAsync(caller, cancellationToken);
 
     public Task<GrantsResult> ListGrantsAsync(KeyRequest request, CancellationToken cancellationToken) =>
         Task.FromResult(operations.ListGrants.Run(caller, request));

@@ -74,6 +74,9 @@ internal static class OpenRpcDocument
             type == typeof(KeyType) ? Wire.KeyTypes.All
             : type == typeof(KeyProtection) ? Wire.Protections.All
             : type == typeof(KeyState) ? Wire.KeyStates.All
+            : type == typeof(VersionState) ? Wire.VersionStates.All
+            : type == typeof(SignatureAlgorithm) ? Wire.SignatureAlgorithms.All
+            : type == typeof(SignatureEncoding) ? Wire.SignatureEncodings.All
             : type == typeof(KeyRole) ? Wire.KeyRoles.All
             : type == typeof(StoreRole) ? Wire.StoreRoles.All
             : null;

@@ -82,8 +82,9 @@ internal static class Schema
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE deleted_keys (
             tag BLOB NOT NULL UNIQUE, store_id BLOB NOT NULL, store TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
-            protection TEXT NOT NULL, created_at INTEGER NOT NULL, deleted_at INTEGER NOT NULL, purge_at INTEGER NOT NULL,
-            versions INTEGER NOT NULL, usage_count INTEGER NOT NULL, last_grants TEXT NOT NULL,
+            protection TEXT NOT NULL, created_at INTEGER NOT NULL, requested_at INTEGER NOT NULL, deleted_at INTEGER NOT NULL,
+            purge_at INTEGER NOT NULL, versions INTEGER NOT NULL, usage_count INTEGER NOT NULL, item_count INTEGER NOT NULL,
+            last_used_at INTEGER, last_grants TEXT NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         """;
 }

@@ -12,4 +12,7 @@ internal static partial class StorageLog
 
     [LoggerMessage(1002, LogLevel.Warning, "Nothing was left to roll back (SQLite code {Code}).")]
     public static partial void NothingToRollBack(ILogger log, int code);
+
+    [LoggerMessage(1003, LogLevel.Critical, "The write-ahead log could not be emptied: destroyed material may still stand in it until it is.")]
+    public static partial void LogNotEmptied(ILogger log, Exception exception);
 }

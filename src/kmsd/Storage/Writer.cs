@@ -15,6 +15,9 @@ internal abstract class WriteRequest
     /// <summary>Set by the writer when the request alone was refused.</summary>
     public bool IsRefused { get; set; }
 
+    /// <summary>It destroys secrets: after its commit the write-ahead log is emptied, and only then is it answered.</summary>
+    public virtual bool Erases => false;
+
     /// <summary>Writes inside the batch's transaction.</summary>
     /// <exception cref="KmsException">It is refused; the rest of the batch goes on. A use throws before it wrote anything.</exception>
     public abstract void Apply();
@@ -61,6 +64,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
     private volatile bool _isHealthy = true;
+    private bool _mustEmptyLog;
     private bool _mustSupersede;
 
     /// <summary>How many requests wait.</summary>
@@ -75,9 +79,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
     /// <summary>Runs a change in the writer and waits until it is on the disk.</summary>
     /// <exception cref="KmsException">It was refused, or the storage is unavailable; then nothing was changed.</exception>
-    public async Task<T> ChangeAsync<T>(Func<T> apply, CancellationToken cancellationToken)
+    public async Task<T> ChangeAsync<T>(Func<T> apply, CancellationToken cancellationToken, bool erases = false)
     {
-        Change<T> change = new(apply, cancellationToken);
+        Change<T> change = new(apply, erases, cancellationToken);
         await EnqueueAsync(change, cancellationToken);
         return await change.Completion;
     }
@@ -141,12 +145,34 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         }
 
         _isHealthy = true;
+        _mustEmptyLog |= batch.Exists(request => request is { Erases: true, IsRefused: false });
+        EmptyLog();
         foreach (WriteRequest request in batch)
         {
             if (!request.IsRefused)
             {
                 request.Succeed();
             }
+        }
+    }
+
+    /// <summary>What was overwritten in the file may still stand in the write-ahead log.</summary>
+    private void EmptyLog()
+    {
+        if (!_mustEmptyLog)
+        {
+            return;
+        }
+
+        try
+        {
+            database.Checkpoint();
+            _mustEmptyLog = false;
+        }
+        catch (SqliteException exception)
+        {
+            // The change stands; the next batch tries again.
+            StorageLog.LogNotEmptied(log, exception);
         }
     }
 

@@ -21,8 +21,14 @@ internal sealed class DoubleDataKeys : IDataKeys
         return Task.FromResult(new NewDataKey(Key, Seal(plaintext, context), plaintext));
     }
 
-    public Task<string> SealAsync(KeyTag key, SensitiveBytes dataKey, byte[] context, CancellationToken cancellationToken) =>
-        Task.FromResult(Seal(dataKey, context));
+    /// <summary>What the next reencrypt answers instead.</summary>
+    public string? Nonsense { get; set; }
+
+    public async Task<string> ReencryptAsync(KeyTag key, string sealedKey, byte[] context, CancellationToken cancellationToken)
+    {
+        using SensitiveBytes plaintext = await OpenAsync(key, sealedKey, context, cancellationToken);
+        return Nonsense ?? Seal(plaintext, context);
+    }
 
     public Task<SensitiveBytes> OpenAsync(KeyTag key, string sealedKey, byte[] context, CancellationToken cancellationToken)
     {
@@ -52,7 +58,7 @@ internal sealed class DoubleDataKeys : IDataKeys
         }
     }
 
-    private string Seal(SensitiveBytes plaintext, byte[] context)
+    public string Seal(SensitiveBytes plaintext, byte[] context)
     {
         byte[] bytes = new byte[12 + plaintext.Length + 16];
         RandomNumberGenerator.Fill(bytes.AsSpan(0, 12));

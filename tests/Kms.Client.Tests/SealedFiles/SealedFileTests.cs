@@ -189,7 +189,7 @@ public sealed class SealedFileTests
         var header = SealedFileHeader.Parse(file);
         using SensitiveBytes dataKey = await _keys.OpenAsync(header.Key, header.SealedDataKey, header.FileId.ToArray(), Stop);
         byte[] otherId = FileId();
-        string sealedKey = await _keys.SealAsync(header.Key, dataKey, otherId, Stop);
+        string sealedKey = _keys.Seal(dataKey, otherId);
         var forged = new SealedFileHeader(header.Key, otherId, sealedKey);
         byte[] start = [.. forged.ToAuthenticatedBytes(), .. forged.ToSlotBytes()];
         start.CopyTo(file, 0);
@@ -210,6 +210,20 @@ public sealed class SealedFileTests
         Assert.NotEqual(before[64..Body], after[64..Body]);
         Assert.Equal(before[Body..], after[Body..]);
         Assert.Equal(content, await OpenAsync(after));
+    }
+
+    [Fact]
+    public async Task A_new_data_key_that_does_not_fit_leaves_the_file_as_it_was()
+    {
+        byte[] before = await SealAsync(new byte[1]);
+        foreach (string nonsense in (string[])["", "kms:v0:AAAA", "kms:v1:" + new string('A', 440)])
+        {
+            _keys.Nonsense = nonsense;
+            using var stream = new MemoryStream([.. before]);
+            KmsException refusal = await Assert.ThrowsAsync<KmsException>(() => SealedFile.ResealAsync(_keys, stream, Stop));
+            Assert.Equal(KmsErrorCode.Internal, refusal.Code);
+            Assert.Equal(before, stream.ToArray());
+        }
     }
 
     [Theory]

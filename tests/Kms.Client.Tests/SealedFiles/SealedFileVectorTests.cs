@@ -78,7 +78,7 @@ public sealed class SealedFileVectorTests
             return Task.FromResult(new SensitiveBytes(Bytes("data key")));
         }
 
-        public Task<string> SealAsync(KeyTag key, SensitiveBytes dataKey, byte[] context, CancellationToken cancellationToken) =>
+        public Task<string> ReencryptAsync(KeyTag key, string sealedKey, byte[] context, CancellationToken cancellationToken) =>
             throw new NotSupportedException();
     }
 }

@@ -9,6 +9,7 @@ public sealed class PermissionMatrixTests
     [Theory]
     [InlineData(nameof(KeyAction.None), "")]
     [InlineData(nameof(KeyAction.Manage), "SM M")]
+    [InlineData(nameof(KeyAction.SeeVersions), "SM M R")]
     [InlineData(nameof(KeyAction.See), "SM M E D ED R")]
     [InlineData(nameof(KeyAction.Encrypt), "M E ED")]
     [InlineData(nameof(KeyAction.Decrypt), "M D ED")]
@@ -50,7 +51,7 @@ public sealed class PermissionMatrixTests
     [Fact]
     public void Every_action_has_its_row_here()
     {
-        Assert.Equal(["None", "See", "Encrypt", "Decrypt", "Manage"], Enum.GetNames<KeyAction>());
+        Assert.Equal(["None", "See", "Encrypt", "Decrypt", "Manage", "SeeVersions"], Enum.GetNames<KeyAction>());
         Assert.Equal(["None", "ManageMembers", "CreateKey", "ListKeys"], Enum.GetNames<StoreAction>());
     }
 

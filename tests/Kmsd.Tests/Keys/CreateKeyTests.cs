@@ -177,8 +177,8 @@ public sealed class CreateKeyTests
     }
 
     [Theory]
-    [InlineData(KeyType.Rsa2048, KeyProtection.Software)]
-    [InlineData(KeyType.EcdsaP256, KeyProtection.Software)]
+    [InlineData(KeyType.Rsa2048, KeyProtection.Hsm)]
+    [InlineData(KeyType.EcdsaP256, KeyProtection.Hsm)]
     [InlineData(KeyType.Aes256Gcm96, KeyProtection.Hsm)]
     public async Task What_this_version_does_not_make_is_unsupported(KeyType type, KeyProtection protection)
     {

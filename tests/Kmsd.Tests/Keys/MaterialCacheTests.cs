@@ -19,7 +19,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Material_is_opened_once_and_is_what_was_sealed()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
         Key key = await KeyAsync(7);
         using (MaterialLease first = await LeaseAsync(cache, key))
         using (MaterialLease second = await LeaseAsync(cache, key))
@@ -35,7 +35,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task The_least_recently_used_goes_when_there_is_one_too_many()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
         Key[] keys = [await KeyAsync(0), await KeyAsync(1), await KeyAsync(2)];
         (await LeaseAsync(cache, keys[0])).Dispose();
         (await LeaseAsync(cache, keys[1])).Dispose();
@@ -55,7 +55,7 @@ public sealed class MaterialCacheTests : IDisposable
     [InlineData("closed")]
     public async Task What_leaves_the_cache_while_it_is_leased_is_zeroed_when_the_last_lease_ends(string how)
     {
-        using MaterialCache cache = new(_root, _clock, 1, s_idle);
+        using MaterialCache cache = new(_root, _clock, 1, s_idle, (_, _) => true);
         Key key = await KeyAsync(7);
         MaterialLease first = await LeaseAsync(cache, key);
         MaterialLease second = await LeaseAsync(cache, key);
@@ -88,7 +88,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Only_what_was_idle_for_the_whole_time_goes()
     {
-        using MaterialCache cache = new(_root, _clock, 10, s_idle);
+        using MaterialCache cache = new(_root, _clock, 10, s_idle, (_, _) => true);
         Key idle = await KeyAsync(1);
         Key used = await KeyAsync(2);
         (await LeaseAsync(cache, idle)).Dispose();
@@ -106,7 +106,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Dropping_a_key_leaves_the_others()
     {
-        using MaterialCache cache = new(_root, _clock, 10, s_idle);
+        using MaterialCache cache = new(_root, _clock, 10, s_idle, (_, _) => true);
         Key[] keys = [await KeyAsync(0), await KeyAsync(1)];
         (await LeaseAsync(cache, keys[0])).Dispose();
         (await LeaseAsync(cache, keys[1])).Dispose();
@@ -117,7 +117,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task One_opening_serves_all_who_wait_and_whoever_gives_up_does_not_end_it()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
         using CancellationTokenSource impatient = new();
         Key key = await KeyAsync(7);
         TaskCompletionSource opening = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -137,7 +137,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task An_opening_that_fails_is_tried_again_by_the_next_who_asks()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
         Key key = await KeyAsync(7);
         _root.IsAway = true;
         _ = await Refusal.OfAsync(KmsErrorCode.TokenUnavailable, () => LeaseAsync(cache, key));
@@ -150,7 +150,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Material_opened_for_another_version_store_tag_or_type_is_refused()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
         Key key = await KeyAsync(7);
         Key[] changed =
         [
@@ -168,7 +168,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task A_closed_cache_leases_nothing_and_keeps_nothing_that_was_on_its_way()
     {
-        MaterialCache cache = new(_root, _clock, 2, s_idle);
+        MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
         Key key = await KeyAsync(7);
         TaskCompletionSource opening = new(TaskCreationOptions.RunContinuationsAsynchronously);
         _root.OpeningWaitsFor = opening.Task;
@@ -186,7 +186,7 @@ public sealed class MaterialCacheTests : IDisposable
         const int Threads = 4;
         const int Leases = 5000;
         Key[] keys = [await KeyAsync(0), await KeyAsync(1), await KeyAsync(2)];
-        using (MaterialCache cache = new(_root, _clock, 2, s_idle))
+        using (MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true))
         {
             using CancellationTokenSource done = new();
             var dropping = Task.Run(

@@ -10,9 +10,12 @@ public sealed class RpcMethodsTests
     /// <summary>docs/api.md, "Methods": those of this version.</summary>
     private static readonly string[] s_contract =
     [
-        "crypto.createDataKey", "crypto.decrypt", "crypto.encrypt", "crypto.random", "grants.add", "grants.list", "grants.remove",
-        "keys.create", "keys.get", "keys.list", "members.add", "members.list", "members.remove", "rpc.discover", "system.status",
-        "system.whoAmI",
+        "crypto.createDataKey", "crypto.decrypt", "crypto.decryptBatch", "crypto.encrypt", "crypto.encryptBatch", "crypto.random",
+        "crypto.reencrypt", "crypto.reencryptBatch", "crypto.sign", "crypto.verify", "deletedKeys.list", "deletedKeys.purge",
+        "deletions.release", "grants.add", "grants.list", "grants.remove", "keys.cancelDeletion", "keys.create", "keys.deleteNow",
+        "keys.disable", "keys.enable", "keys.get", "keys.getPublicKey", "keys.list", "keys.requestDeletion", "keys.rotate",
+        "keys.setRotationPeriod", "keys.update", "members.add", "members.list", "members.remove", "rpc.discover", "system.status",
+        "system.whoAmI", "versions.disable", "versions.enable", "versions.list",
     ];
 
     [Fact]

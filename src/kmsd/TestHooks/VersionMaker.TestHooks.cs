@@ -2,7 +2,7 @@
 namespace Kmsd.Keys;
 
 /// <summary><c>KMSD_TEST_IMPORT</c> names a file of 64 hexadecimal digits that every new AES key takes as its material.</summary>
-internal sealed partial class CreateKey
+internal sealed partial class VersionMaker
 {
     static partial void ImportForTest(Span<byte> material)
     {

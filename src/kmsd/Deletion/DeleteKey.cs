@@ -1,0 +1,74 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.History;
+using Kmsd.Keys;
+using Kmsd.Storage;
+
+namespace Kmsd.Deletion;
+
+/// <summary>
+/// Destroys a key's material: at once on demand (<c>keys.deleteNow</c>), or when its window has ended. Rows are overwritten and
+/// removed, the write-ahead log is emptied, opened material is dropped; what remains is kept for a year.
+/// </summary>
+internal sealed class DeleteKey(
+    CatalogueLedger catalogue, HistoryLog history, Writer writer, MaterialCache cache, TimeProvider clock)
+{
+    public async Task<DeleteNowResult> RunAsync(Caller caller, DeleteKeyRequest request, CancellationToken cancellationToken)
+    {
+        var reference = KeyReference.Parse(request.Key);
+        _ = catalogue.Current.Require(caller, reference, KeyAction.Manage);
+        Key deleted = await writer.ChangeAsync(
+            () =>
+            {
+                Key key = catalogue.Staged.Require(caller, reference, KeyAction.Manage).RequirePendingDeletion();
+                key.RequireConfirmation(request.ConfirmName);
+                return Destroy(key, "keys.deleteNow", caller);
+            },
+            cancellationToken,
+            erases: true);
+        cache.Drop(deleted.Tag);
+
+        // Backups hold the sealed key until the newest of these generations is retired.
+        return new DeleteNowResult { RecoverableUntil = deleted.Versions.Max(version => version.Material.Generation) };
+    }
+
+    /// <summary>When the window has ended; looked at again in the writer. False if it has not.</summary>
+    public async Task<bool> RunDueAsync(KeyTag tag, CancellationToken cancellationToken)
+    {
+        bool done = await writer.ChangeAsync(
+            () => catalogue.Staged.Keys.TryGetValue(tag, out Key? key) && IsDue(key, clock.GetUtcNow())
+                && Destroy(key, "deletion.automatic", null) is not null,
+            cancellationToken,
+            erases: true);
+        cache.Drop(tag);
+        return done;
+    }
+
+    public static bool IsDue(Key key, DateTimeOffset now) =>
+        key.State == KeyState.PendingDeletion && key.DeleteAt <= now && !key.IsQuarantined;
+
+    private Key Destroy(Key key, string operation, Caller? caller)
+    {
+        DateTimeOffset now = clock.GetUtcNow();
+        catalogue.Destroy(key, new DeletedKey
+        {
+            Tag = key.Tag,
+            StoreId = key.StoreId,
+            Store = catalogue.Staged.Stores[key.StoreId].Name,
+            Name = key.Name,
+            Type = key.Type,
+            Protection = key.Protection,
+            CreatedAt = key.CreatedAt,
+            RequestedAt = key.StateChangedAt,
+            DeletedAt = now,
+            PurgeAt = now.AddYears(1),
+            Versions = key.Versions.Length,
+            UsageCount = key.Usage.Staged.Calls,
+            ItemCount = key.Versions.Sum(version => version.Usage.Staged.Items),
+            LastUsedAt = key.Usage.Staged.LastUsedAt,
+            Grants = key.Grants,
+        });
+        history.Append(KeyEntries.Make(operation, caller, key, now));
+        return key;
+    }
+}
