@@ -69,23 +69,22 @@ public sealed class Token : IDisposable
         }
     }
 
-    /// <summary>
-    /// Tries every mechanism that a root generation needs, and what keys in the token need, with keys that live for this
-    /// session only.
-    /// </summary>
-    /// <returns>For each type of key in the token, what it lacks.</returns>
-    /// <exception cref="TokenException">A mechanism that a root generation needs is missing or gives a wrong result.</exception>
-    public TokenCapabilities SelfTest()
-    {
-        TokenCapabilities capabilities = Change(session => TokenSelfTest.Run(_module, session));
+    /// <summary>Tries every mechanism that a root generation needs, with keys that live for this session only.</summary>
+    /// <exception cref="TokenException">A mechanism is missing or gives a wrong result.</exception>
+    public TokenCapabilities SelfTest() => Change(session => TokenSelfTest.Run(_module, session));
 
-        // Each in a session of its own: a mechanism that fails may leave an operation half done.
-        return capabilities with
-        {
-            MissingForAes256 = Change(session => TokenKeySelfTest.FindMissing(_module, session, TokenKeyType.Aes256)),
-            MissingForRsa2048 = Change(session => TokenKeySelfTest.FindMissing(_module, session, TokenKeyType.Rsa2048)),
-            MissingForEcdsaP256 = Change(session => TokenKeySelfTest.FindMissing(_module, session, TokenKeyType.EcdsaP256)),
-        };
+    /// <summary>
+    /// Tries every mechanism that a key of a type in the token needs, with keys that live for this session only. For RSA it
+    /// takes as long as a token needs to make a key.
+    /// </summary>
+    /// <returns>The mechanism for want of which the token holds no such keys; null if it does.</returns>
+    /// <exception cref="TokenException">The token doesn't answer.</exception>
+    public string? FindMissing(TokenKeyType type)
+    {
+        TokenKeyObjects.CheckType(type);
+
+        // In a session of its own: a mechanism that fails may leave an operation half done.
+        return Share(() => InSessionOfItsOwn(session => TokenKeySelfTest.FindMissing(_module, session, type)));
     }
 
     /// <summary>Makes the three keys of a root generation in the token. Half of one never stays.</summary>

@@ -35,27 +35,7 @@ public sealed record TokenDescription(string Label, string Serial, string Manufa
 /// <param name="AesGcm">CKM_AES_GCM with additional data, and a changed tag refused.</param>
 /// <param name="AesKeyWrap">CKM_AES_KEY_WRAP: wrapped, unwrapped, and the same key again.</param>
 /// <param name="HmacSha256">CKM_SHA256_HMAC with a generic secret, equal to .NET's.</param>
-public sealed record TokenCapabilities(bool AesGcm, bool AesKeyWrap, bool HmacSha256)
-{
-    /// <summary>The mechanism for want of which the token holds no AES keys; null if it does.</summary>
-    public string? MissingForAes256 { get; init; }
-
-    /// <summary>The mechanism for want of which the token holds no RSA keys; null if it does.</summary>
-    public string? MissingForRsa2048 { get; init; }
-
-    /// <summary>The mechanism for want of which the token holds no ECDSA keys; null if it does.</summary>
-    public string? MissingForEcdsaP256 { get; init; }
-
-    /// <summary>The mechanism for want of which the token holds no keys of a type; null if it does.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">There is no such type.</exception>
-    public string? MissingFor(TokenKeyType type) => type switch
-    {
-        TokenKeyType.Aes256 => MissingForAes256,
-        TokenKeyType.Rsa2048 => MissingForRsa2048,
-        TokenKeyType.EcdsaP256 => MissingForEcdsaP256,
-        _ => throw new ArgumentOutOfRangeException(nameof(type), type, "No key has this type."),
-    };
-}
+public sealed record TokenCapabilities(bool AesGcm, bool AesKeyWrap, bool HmacSha256);
 
 /// <summary>A root generation as the database keeps it: where its keys are, and how they prove who they are. Nothing in it is secret.</summary>
 /// <param name="Number">From 1.</param>

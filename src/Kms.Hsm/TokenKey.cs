@@ -31,6 +31,9 @@ public sealed class TokenKey : IDisposable
     /// <summary>What it is for.</summary>
     public TokenKeyType Type { get; }
 
+    /// <summary>True once the session in which it lived was lost: then it is gone, and must be unwrapped again.</summary>
+    public bool IsLost => _keys.IsLost;
+
     internal ulong Handle => _handle;
 
     /// <summary>AES-256-GCM under a fresh nonce of the kernel's random.</summary>

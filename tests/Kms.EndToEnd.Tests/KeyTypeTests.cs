@@ -9,13 +9,16 @@ namespace Kms.EndToEnd.Tests;
 public sealed class KeyTypeTests(ServingFixture serving) : IClassFixture<ServingFixture>
 {
     [Theory]
-    [InlineData("RSA-2048", "RSA_PSS_SHA_256", "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32")]
-    [InlineData("RSA-2048", "RSA_PKCS1_SHA_256", "")]
-    [InlineData("ECDSA-P256", "ECDSA_SHA_256", "")]
-    public async Task Openssl_verifies_what_is_signed(string type, string algorithm, string options)
+    [InlineData("software", "RSA-2048", "RSA_PSS_SHA_256", "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32")]
+    [InlineData("software", "RSA-2048", "RSA_PKCS1_SHA_256", "")]
+    [InlineData("software", "ECDSA-P256", "ECDSA_SHA_256", "")]
+    [InlineData("hsm", "RSA-2048", "RSA_PSS_SHA_256", "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32")]
+    [InlineData("hsm", "RSA-2048", "RSA_PKCS1_SHA_256", "")]
+    [InlineData("hsm", "ECDSA-P256", "ECDSA_SHA_256", "")]
+    public async Task Openssl_verifies_what_is_signed(string protection, string type, string algorithm, string options)
     {
         await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
-        string name = await MakeAsync(wire, type, algorithm);
+        string name = await MakeAsync(wire, type, algorithm, protection);
         string message = Path.Combine(serving.Host.Path, name);
         await File.WriteAllTextAsync(message, "what is signed", TestContext.Current.CancellationToken);
         string base64 = Wire.Base64(Encoding.UTF8.GetBytes("what is signed"));
@@ -32,12 +35,14 @@ public sealed class KeyTypeTests(ServingFixture serving) : IClassFixture<Serving
         Assert.False((await wire.ResultAsync("crypto.verify", other)).GetProperty("valid").GetBoolean());
     }
 
-    [Fact]
-    public async Task What_openssl_encrypts_to_the_public_key_opens()
+    [Theory]
+    [InlineData("software")]
+    [InlineData("hsm")]
+    public async Task What_openssl_encrypts_to_the_public_key_opens(string protection)
     {
         await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
-        string name = await MakeAsync(wire, "RSA-2048", "oaep");
-        string file = Path.Combine(serving.Host.Path, "oaep-in");
+        string name = await MakeAsync(wire, "RSA-2048", "oaep", protection);
+        string file = Path.Combine(serving.Host.Path, "oaep-in-" + protection);
         File.WriteAllBytes(file, "a secret"u8.ToArray());
         await WritePublicKeyAsync(wire, name, file + ".pem");
         _ = await Shell.SucceedAsync(
@@ -46,12 +51,14 @@ public sealed class KeyTypeTests(ServingFixture serving) : IClassFixture<Serving
     }
 
     [Theory]
-    [InlineData(190, "ok")]
-    [InlineData(191, "tooLarge")]
-    public async Task Rsa_seals_at_most_190_bytes(int length, string reason)
+    [InlineData("software", 190, "ok")]
+    [InlineData("software", 191, "tooLarge")]
+    [InlineData("hsm", 190, "ok")]
+    [InlineData("hsm", 191, "tooLarge")]
+    public async Task Rsa_seals_at_most_190_bytes(string protection, int length, string reason)
     {
         await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
-        string name = await MakeAsync(wire, "RSA-2048", "limit" + length.ToString(CultureInfo.InvariantCulture));
+        string name = await MakeAsync(wire, "RSA-2048", "limit" + length.ToString(CultureInfo.InvariantCulture), protection);
         string request = $$"""{"key":"{{name}}","plaintext":"{{Wire.Base64(new byte[length])}}"}""";
         JsonElement answer = await wire.CallAsync("crypto.encrypt", request);
         Assert.Equal(reason, Wire.Reason(answer));
@@ -83,11 +90,13 @@ public sealed class KeyTypeTests(ServingFixture serving) : IClassFixture<Serving
         Assert.Equal(reason, await wire.ReasonAsync(method, $$"""{"key":"{{name}}"{{(more.Length > 0 ? "," + more : "")}}}"""));
     }
 
-    [Fact]
-    public async Task A_batch_answers_each_item_and_counts_once()
+    [Theory]
+    [InlineData("software")]
+    [InlineData("hsm")]
+    public async Task A_batch_answers_each_item_and_counts_once(string protection)
     {
         await using Wire wire = await Wire.ConnectAsync(serving.Host.Socket);
-        string name = await MakeAsync(wire, "AES256-GCM96", "batch");
+        string name = await MakeAsync(wire, "AES256-GCM96", "batch", protection);
         JsonElement made = await wire.ResultAsync(
             "crypto.encryptBatch", $$"""{"key":"{{name}}","items":[{"plaintext":"QQ=="},{"plaintext":"Qg==","context":"Qw=="}]}""");
         string[] ciphertexts = [.. made.GetProperty("items").EnumerateArray().Select(item => item.GetProperty("ciphertext").GetString()!)];
@@ -104,12 +113,12 @@ public sealed class KeyTypeTests(ServingFixture serving) : IClassFixture<Serving
         Assert.Equal("invalidParams", await wire.ReasonAsync("crypto.encryptBatch", $$"""{"key":"{{name}}","items":[]}"""));
     }
 
-    private static async Task<string> MakeAsync(Wire wire, string type, string suffix)
+    private static async Task<string> MakeAsync(Wire wire, string type, string suffix, string protection = "software")
     {
-        string name = $"t-{type}-{suffix}"[..Math.Min(60, type.Length + suffix.Length + 3)].Replace('_', '-');
+        string name = $"{protection[0]}-{type}-{suffix}"[..Math.Min(60, type.Length + suffix.Length + 3)].Replace('_', '-');
         _ = await wire.ResultAsync("members.add", """{"store":"default","principal":"uid:0","role":"manager"}""");
         _ = await wire.ResultAsync(
-            "keys.create", $$$"""{"name":"{{{name}}}","type":"{{{type}}}","grants":[{"principal":"uid:0","role":"encryptorDecryptor"}]}""");
+            "keys.create", $$$"""{"name":"{{{name}}}","type":"{{{type}}}","protection":"{{{protection}}}","grants":[{"principal":"uid:0","role":"encryptorDecryptor"}]}""");
         return name;
     }
 

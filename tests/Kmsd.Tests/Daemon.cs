@@ -47,7 +47,7 @@ internal sealed class Daemon : IAsyncDisposable
         _rowsKey = Root.DeriveKey(TokenAccess.RowsKeyLabel);
         _historyKey = Root.DeriveKey(TokenAccess.HistoryKeyLabel);
         RootGenerationDescriptor descriptor = new(
-            1, _instance.Id, [1], [2], [3], [4], [5], [6], Root.SealMechanism, "CKM_AES_KEY_WRAP", Root.TokenFamily);
+            1, _instance.Id, [1], [2], [3], [4], [5], [6], MemoryRootKey.SealMechanism, "CKM_AES_KEY_WRAP", Root.TokenFamily);
         _generation = new StoredGeneration(descriptor, s_start, s_start.AddDays(365));
         using var database = Database.Create(Path);
         Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);

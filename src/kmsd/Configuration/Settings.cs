@@ -164,11 +164,9 @@ internal static class Settings
         }
     }
 
-    private static KeyProtection Protection(ConfigurationEntry entry)
-    {
-        Only(entry, Wire.Protections[KeyProtection.Software]);
-        return KeyProtection.Software;
-    }
+    private static KeyProtection Protection(ConfigurationEntry entry) => Wire.Protections.TryParse(entry.Value, out KeyProtection protection)
+        ? protection
+        : throw entry.Refuse($"'{entry.Key}' must be {string.Join(" or ", Wire.Protections.All)}.");
 
     /// <summary>Refuses every value but those that this version can honour.</summary>
     private static void Only(ConfigurationEntry entry, params ReadOnlySpan<string> values)

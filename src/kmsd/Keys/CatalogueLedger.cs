@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.RootKeys;
 using Kmsd.Storage;
 
 namespace Kmsd.Keys;

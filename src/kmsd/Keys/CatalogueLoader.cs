@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.RootKeys;
 using Kmsd.Storage;
 using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;

@@ -64,11 +64,6 @@ internal sealed class CreateKey(
         {
             throw GrantBook.TooMany(limits);
         }
-
-        if ((request.Protection ?? defaultProtection) != KeyProtection.Software)
-        {
-            throw new KmsException(KmsErrorCode.Unsupported, "This version makes keys of protection 'software' only.");
-        }
     }
 
     private static ImmutableArray<(Principal, KeyRole)> ParseGrants(GrantInput[] inputs) =>

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.RootKeys;
 
 namespace Kmsd.Keys;
 
@@ -69,6 +70,9 @@ internal sealed record Key
     /// <summary>What a version's own state and the key's make of it.</summary>
     public KeyState EffectiveStateOf(KeyVersion version) => State == KeyState.Enabled ? version.State : State;
 
+    /// <summary>What the material of one of its versions belongs to.</summary>
+    public MaterialBinding BindingOf(long number) => new(StoreId.ToBytes(), Tag, number, Type);
+
     public KeyVersion? FindVersion(long number) =>
         number >= 1 && number <= Versions.Length ? Versions[(int)number - 1] : null;
 }
@@ -105,11 +109,3 @@ internal sealed record KeyVersion
     /// <summary>Shared by all snapshots of the version.</summary>
     public UsageCounter Usage { get; init; } = new(default);
 }
-
-/// <summary>A version's material as it is at rest: sealed under one root generation.</summary>
-/// <param name="Generation">Whose seal or wrap key carries it.</param>
-/// <param name="Mechanism">How.</param>
-/// <param name="TokenFamily">The family of the token that made it.</param>
-/// <param name="Blob">What the root key carries.</param>
-/// <param name="Binding">For protection <c>hsm</c>: made by the key itself over what it belongs to.</param>
-internal sealed record SealedMaterial(long Generation, string Mechanism, string TokenFamily, byte[] Blob, byte[]? Binding = null);

@@ -1,13 +1,12 @@
 using System.Diagnostics.CodeAnalysis;
 using Kms.Client.Protocol;
-using Kms.Hsm;
 using Kmsd.RootKeys;
 
 namespace Kmsd.Keys;
 
 /// <summary>
-/// Opened material of versions, kept in locked memory up to a bound on count and idle time. It is handed out as leases: what
-/// leaves the cache is zeroed when the last lease on it ends, never under somebody's hands.
+/// Opened keys of versions, kept up to a bound on count and idle time: in locked memory, or in the token. They are handed out
+/// as leases: what leaves the cache is zeroed or destroyed when the last lease on it ends, never under somebody's hands.
 /// </summary>
 /// <param name="root">Opens what isn't here yet.</param>
 /// <param name="clock">Tells how long something wasn't used.</param>
@@ -36,7 +35,7 @@ internal sealed class MaterialCache(
         }
     }
 
-    /// <summary>The opened material of a version; the caller disposes the lease.</summary>
+    /// <summary>The opened key of a version; the caller disposes the lease.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>integrityFailure</c>.</exception>
     public async ValueTask<MaterialLease> LeaseAsync(Key key, KeyVersion version, CancellationToken cancellationToken)
     {
@@ -87,23 +86,21 @@ internal sealed class MaterialCache(
 
             if (!_opening.TryGetValue((key.Tag, version.Number), out Task<bool>? opening))
             {
-                _opening.Add((key.Tag, version.Number), opening = OpenAsync(key, version));
+                _opening.Add((key.Tag, version.Number), opening = OpenAndKeepAsync(key, version));
             }
 
             return opening;
         }
     }
 
-    private async Task<bool> OpenAsync(Key key, KeyVersion version)
+    private async Task<bool> OpenAndKeepAsync(Key key, KeyVersion version)
     {
         (KeyTag Tag, long Number) name = (key.Tag, version.Number);
         try
         {
             // Leaves the caller's lock first: what follows takes it again.
             await Task.Yield();
-            MaterialBinding binding = new(key.StoreId.ToBytes(), key.Tag, version.Number, key.Type);
-            SecretBytes material = await root.OpenAsync(version.Material.Blob, binding, CancellationToken.None);
-            if (Keep(name, material))
+            if (Keep(name, await OpenAsync(key, version, key.BindingOf(version.Number))))
             {
                 return true;
             }
@@ -120,12 +117,22 @@ internal sealed class MaterialCache(
         }
     }
 
+    private async Task<OpenedKey> OpenAsync(Key key, KeyVersion version, MaterialBinding binding) => key.Protection == KeyProtection.Hsm
+        ? new HsmKey(await root.UnwrapAsync(version.Material, version.PublicKey, binding, CancellationToken.None))
+        : new SoftwareKey(await root.OpenAsync(version.Material, binding, CancellationToken.None));
+
     private MaterialLease? TryLease((KeyTag Tag, long Version) name)
     {
         lock (_lock)
         {
             if (!_entries.TryGetValue(name, out LinkedListNode<Entry>? node))
             {
+                return null;
+            }
+
+            if (node.Value.Key.IsLost)
+            {
+                Remove(node);
                 return null;
             }
 
@@ -137,9 +144,9 @@ internal sealed class MaterialCache(
     }
 
     /// <summary>False if it may not be kept: then it is gone.</summary>
-    private bool Keep((KeyTag Tag, long Version) name, SecretBytes material)
+    private bool Keep((KeyTag Tag, long Version) name, OpenedKey key)
     {
-        Entry entry = new(name, material) { LastUsed = clock.GetTimestamp() };
+        Entry entry = new(name, key) { LastUsed = clock.GetTimestamp() };
         lock (_lock)
         {
             // Asked under the lock: a drop that came before this sees the state that the commit before it has made.
@@ -183,8 +190,8 @@ internal sealed class MaterialCache(
         node.Value.Release();
     }
 
-    /// <summary>Material with the number of those who hold it; the cache itself is one of them.</summary>
-    internal sealed class Entry((KeyTag Tag, long Version) name, SecretBytes material)
+    /// <summary>An opened key with the number of those who hold it; the cache itself is one of them.</summary>
+    internal sealed class Entry((KeyTag Tag, long Version) name, OpenedKey key)
     {
         private int _holders = 1;
 
@@ -192,7 +199,7 @@ internal sealed class MaterialCache(
 
         public long LastUsed { get; set; }
 
-        public SecretBytes Material { get; } = material;
+        public OpenedKey Key { get; } = key;
 
         /// <summary>Under the cache's lock, while the cache still holds it: so the count is never raised from zero.</summary>
         public MaterialLease Lease()
@@ -201,23 +208,23 @@ internal sealed class MaterialCache(
             return new MaterialLease(this);
         }
 
-        [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The entry took the material over.")]
+        [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The entry took the key over.")]
         public void Release()
         {
             if (Interlocked.Decrement(ref _holders) == 0)
             {
-                Material.Dispose();
+                Key.Dispose();
             }
         }
     }
 }
 
-/// <summary>A version's opened material, for as long as the lease lasts.</summary>
+/// <summary>A version's opened key, for as long as the lease lasts.</summary>
 internal sealed class MaterialLease(MaterialCache.Entry entry) : IDisposable
 {
     private MaterialCache.Entry? _entry = entry;
 
-    public SecretBytes Material => (_entry ?? throw new ObjectDisposedException(nameof(MaterialLease))).Material;
+    public OpenedKey Key => (_entry ?? throw new ObjectDisposedException(nameof(MaterialLease))).Key;
 
     public void Dispose() => Interlocked.Exchange(ref _entry, null)?.Release();
 }

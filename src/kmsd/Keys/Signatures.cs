@@ -16,9 +16,12 @@ internal sealed class Sign(CatalogueLedger catalogue, MaterialCache cache, UseRe
         byte[] signature;
         using (MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken))
         {
-            signature = key.Type == KeyType.Rsa2048
-                ? Rsa2048.Sign(lease.Material, digest, algorithm)
-                : EcdsaP256.Sign(lease.Material, digest, SignatureForm.FormatOf(encoding));
+            signature = await lease.Key.SignAsync(digest, algorithm, cancellationToken);
+        }
+
+        if (key.Type == KeyType.EcdsaP256)
+        {
+            signature = EcdsaP256.Encode(signature, SignatureForm.FormatOf(encoding));
         }
 
         await recorder.RecordAsync(

@@ -21,7 +21,7 @@ internal sealed class VersionCipher(MaterialCache cache)
 
         using MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken);
         byte[] additionalData = Aes256Gcm96.AdditionalData(key.Tag, version.Number, context);
-        return new Ciphertext(version.Number, Aes256Gcm96.Encrypt(lease.Material, plaintext.AsSpan(), additionalData));
+        return new Ciphertext(version.Number, await lease.Key.EncryptAesAsync(plaintext, additionalData, cancellationToken));
     }
 
     /// <summary>Null if it doesn't authenticate. The caller owns the plaintext.</summary>
@@ -45,10 +45,7 @@ internal sealed class VersionCipher(MaterialCache cache)
 
         using MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken);
         byte[] additionalData = Aes256Gcm96.AdditionalData(key.Tag, version.Number, context);
-        SensitiveBytes plaintext = new(payload.Length - Aes256Gcm96.Overhead);
-
-        // Where it doesn't authenticate the bytes are zero already.
-        return Aes256Gcm96.TryDecrypt(lease.Material, payload, additionalData, plaintext.AsSpan()) ? plaintext : null;
+        return await lease.Key.DecryptAesAsync(payload, additionalData, cancellationToken);
     }
 
     private async Task<SensitiveBytes?> DecryptRsaAsync(Key key, KeyVersion version, byte[] payload, CancellationToken cancellationToken)
@@ -58,11 +55,8 @@ internal sealed class VersionCipher(MaterialCache cache)
             return null;
         }
 
-        using SensitiveBytes room = new(Rsa2048.MostPlaintextBytes);
         using MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken);
-        return Rsa2048.TryDecrypt(lease.Material, payload, room.AsSpan(), out int length)
-            ? new SensitiveBytes(room.AsSpan()[..length])
-            : null;
+        return await lease.Key.DecryptRsaAsync(payload, cancellationToken);
     }
 
     private static void CheckType(Key key, byte[]? context)

@@ -5,16 +5,16 @@ using Kmsd.RootKeys;
 
 namespace Kmsd.Keys;
 
-/// <summary>Makes the material of a version and seals it under the root key, bound to exactly this version of this key.</summary>
+/// <summary>Makes the material of a version, here or in the token, carried by the root key and bound to exactly this version.</summary>
 internal sealed partial class VersionMaker(RootKey root, TimeProvider clock)
 {
     /// <exception cref="KmsException"><c>tokenUnavailable</c></exception>
     public async Task<KeyVersion> MakeAsync(Key key, long number, CancellationToken cancellationToken)
     {
-        (SecretBytes made, byte[]? publicKey) = Make(key.Type);
-        using SecretBytes material = made;
-        MaterialBinding binding = new(key.StoreId.ToBytes(), key.Tag, number, key.Type);
-        byte[] blob = await root.SealAsync(material, binding, cancellationToken);
+        MaterialBinding binding = key.BindingOf(number);
+        (SealedMaterial material, byte[]? publicKey) = key.Protection == KeyProtection.Hsm
+            ? await root.GenerateAsync(binding, cancellationToken)
+            : await SealNewAsync(binding, cancellationToken);
         DateTimeOffset now = clock.GetUtcNow();
         return new KeyVersion
         {
@@ -24,8 +24,15 @@ internal sealed partial class VersionMaker(RootKey root, TimeProvider clock)
             StateChangedAt = now,
             PublicKey = publicKey,
             EncryptionsReserved = key.Type == KeyType.Aes256Gcm96 ? KeyLimits.EncryptionsReservedAtOnce : 0,
-            Material = new SealedMaterial(root.Generation, root.SealMechanism, root.TokenFamily, blob),
+            Material = material,
         };
+    }
+
+    private async Task<(SealedMaterial Material, byte[]? PublicKey)> SealNewAsync(MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        (SecretBytes made, byte[]? publicKey) = Make(binding.Type);
+        using SecretBytes material = made;
+        return (await root.SealAsync(material, binding, cancellationToken), publicKey);
     }
 
     private static (SecretBytes Material, byte[]? PublicKey) Make(KeyType type)

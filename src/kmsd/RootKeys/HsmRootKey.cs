@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
 using Kms.Client.Protocol;
@@ -22,6 +23,9 @@ internal sealed class HsmRootKey : RootKey
     private readonly SemaphoreSlim _calls;
     private volatile bool _isAvailable = true;
 
+    // For each type what the token lacks for keys in it, and "" if nothing: tried once, when it is first needed.
+    private readonly ConcurrentDictionary<TokenKeyType, string> _missing = new();
+
     /// <summary>Takes over the token and disposes it.</summary>
     public HsmRootKey(Token token, RootGenerationDescriptor descriptor, TokenOptions options, ILogger log)
     {
@@ -35,8 +39,6 @@ internal sealed class HsmRootKey : RootKey
 
     public override long Generation => _descriptor.Number;
 
-    public override string SealMechanism => _descriptor.SealMechanism;
-
     public override string TokenFamily => _descriptor.TokenFamily;
 
     public override bool IsAvailable => _isAvailable;
@@ -44,16 +46,43 @@ internal sealed class HsmRootKey : RootKey
     /// <summary>A key that the token's mac key derives for one use; the caller owns it.</summary>
     public SecretBytes DeriveKey(string label) => _generation.DeriveKey(label);
 
-    public override Task<byte[]> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
+    public override async Task<SealedMaterial> SealAsync(
+        SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
     {
         byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
-        return CallAsync(() => _generation.Seal(material, additionalData), cancellationToken);
+        byte[] blob = await CallAsync(() => _generation.Seal(material, additionalData), cancellationToken);
+        return new SealedMaterial(Generation, _descriptor.SealMechanism, TokenFamily, blob);
     }
 
-    public override Task<SecretBytes> OpenAsync(byte[] blob, MaterialBinding binding, CancellationToken cancellationToken)
+    public override Task<SecretBytes> OpenAsync(SealedMaterial material, MaterialBinding binding, CancellationToken cancellationToken)
     {
-        byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
-        return CallAsync(() => _generation.Open(blob, additionalData), cancellationToken);
+        CheckGeneration(material);
+        byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, material.Generation);
+        return CallAsync(() => _generation.Open(material.Blob, additionalData), cancellationToken);
+    }
+
+    public override async Task<(SealedMaterial Material, byte[]? PublicKey)> GenerateAsync(
+        MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
+        if (await CallAsync(() => _missing.GetOrAdd(type, _ => _token.FindMissing(type) ?? ""), cancellationToken) is { Length: > 0 } mechanism)
+        {
+            throw new KmsException(
+                KmsErrorCode.Unsupported,
+                $"The token lacks {mechanism}, which a key of type {Wire.KeyTypes[binding.Type]} with protection 'hsm' needs; protection 'software' is another way.");
+        }
+
+        byte[] fields = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
+        return await CallAsync(() => Generate(type, fields), cancellationToken);
+    }
+
+    public override Task<HeldKey> UnwrapAsync(
+        SealedMaterial material, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        CheckGeneration(material);
+        TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
+        byte[] fields = binding.ToAdditionalData(_descriptor.InstanceId, material.Generation);
+        return CallAsync<HeldKey>(() => Unwrap(type, material, publicKey, fields), cancellationToken);
     }
 
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken) =>
@@ -76,7 +105,41 @@ internal sealed class HsmRootKey : RootKey
         }
     }
 
-    private async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
+    private (SealedMaterial, byte[]?) Generate(TokenKeyType type, byte[] fields)
+    {
+        using TokenKey key = _generation.GenerateKey(type, out WrappedKey wrapped);
+        byte[] binding = HeldKeyBinding.Make(key, fields);
+        return (new SealedMaterial(Generation, wrapped.Mechanism, TokenFamily, wrapped.Blob, binding), wrapped.PublicKey);
+    }
+
+    private HsmHeldKey Unwrap(TokenKeyType type, SealedMaterial material, byte[]? publicKey, byte[] fields)
+    {
+#pragma warning disable IDISP001 // The held key takes it over.
+        TokenKey key = _generation.UnwrapKey(type, material.Blob, material.Mechanism);
+#pragma warning restore IDISP001
+        try
+        {
+            HeldKeyBinding.Check(key, material.Binding, publicKey, fields);
+            return new HsmHeldKey(this, key);
+        }
+        catch
+        {
+            key.Dispose();
+            throw;
+        }
+    }
+
+    private void CheckGeneration(SealedMaterial material)
+    {
+        if (material.Generation != Generation)
+        {
+            throw new KmsException(
+                KmsErrorCode.IntegrityFailure, $"The material is of root generation {material.Generation}, which isn't in use.");
+        }
+    }
+
+    /// <summary>Runs a call into the token: on a pool thread, bounded in number and in time.</summary>
+    internal async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
     {
         if (!await _calls.WaitAsync(_timeout, cancellationToken))
         {

@@ -7,6 +7,9 @@ namespace Kmsd.RootKeys;
 /// <summary>What a blob belongs to. It opens only under exactly this, so that no two blobs can be exchanged.</summary>
 internal sealed record MaterialBinding(byte[] StoreId, KeyTag Tag, long Version, KeyType Type)
 {
+    /// <summary>How many bytes AES-GCM adds to a text: nonce and tag.</summary>
+    public const int GcmOverhead = 12 + 16;
+
     /// <summary>
     /// The additional data of the blob: each field as a big-endian u32 length and its bytes: <c>kmsd/material/1</c>,
     /// instance id, store id, tag, version (u64), type, generation (u64).

@@ -1,18 +1,16 @@
+using Kms.Client.Protocol;
 using Kms.Hsm;
 
 namespace Kmsd.RootKeys;
 
 /// <summary>
-/// The root key as the rest of the daemon sees it: it seals and opens the material of versions, and vouches for what the
-/// database holds. Two implementations: the token's, and one in memory for tests of operations.
+/// The root key as the rest of the daemon sees it: it carries the material of versions, and vouches for what the database
+/// holds. Two implementations: the token's, and one in memory for tests of operations.
 /// </summary>
 internal abstract class RootKey : IDisposable
 {
-    /// <summary>The generation that seals.</summary>
+    /// <summary>The generation that carries what is made now.</summary>
     public abstract long Generation { get; }
-
-    /// <summary>How blobs are made, as stored with each of them.</summary>
-    public abstract string SealMechanism { get; }
 
     /// <summary>The family of tokens that made a blob, as stored with each of them.</summary>
     public abstract string TokenFamily { get; }
@@ -20,15 +18,30 @@ internal abstract class RootKey : IDisposable
     /// <summary>False while the token is away.</summary>
     public abstract bool IsAvailable { get; }
 
-    /// <exception cref="Kms.Client.Protocol.KmsException"><c>tokenUnavailable</c>.</exception>
-    public abstract Task<byte[]> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken);
+    /// <summary>Seals material of protection <c>software</c>.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<SealedMaterial> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken);
 
-    /// <summary>The caller owns the material.</summary>
-    /// <exception cref="Kms.Client.Protocol.KmsException"><c>tokenUnavailable</c>, or <c>integrityFailure</c>: the blob isn't this version's.</exception>
-    public abstract Task<SecretBytes> OpenAsync(byte[] blob, MaterialBinding binding, CancellationToken cancellationToken);
+    /// <summary>Opens material of protection <c>software</c>; the caller owns it.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, or <c>integrityFailure</c>: the blob isn't this version's.</exception>
+    public abstract Task<SecretBytes> OpenAsync(SealedMaterial material, MaterialBinding binding, CancellationToken cancellationToken);
+
+    /// <summary>Makes a key of protection <c>hsm</c> in the token. It stays there no longer than it takes to wrap and bind it.</summary>
+    /// <returns>The wrapped key, and its public key as SubjectPublicKeyInfo DER if it has one.</returns>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>; <c>unsupported</c>, with the mechanism that is missing.</exception>
+    public abstract Task<(SealedMaterial Material, byte[]? PublicKey)> GenerateAsync(MaterialBinding binding, CancellationToken cancellationToken);
+
+    /// <summary>Brings a key of protection <c>hsm</c> into the token; the caller owns it.</summary>
+    /// <param name="material">As <see cref="GenerateAsync"/> made it.</param>
+    /// <param name="publicKey">As it was made with the key.</param>
+    /// <param name="binding">What the key belongs to.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, or <c>integrityFailure</c>: the blob isn't this version's.</exception>
+    public abstract Task<HeldKey> UnwrapAsync(
+        SealedMaterial material, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken);
 
     /// <summary>Random from the token's generator.</summary>
-    /// <exception cref="Kms.Client.Protocol.KmsException"><c>tokenUnavailable</c>.</exception>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken);
 
     public void Dispose()

@@ -46,7 +46,7 @@ public sealed class SettingsTests
             operators = uid:1  gid:2
             never_units = a.service b.service
             [keys]
-            default_protection = software
+            default_protection = hsm
             cache_entries = 5
             cache_idle = 5min
             [root]
@@ -93,7 +93,6 @@ public sealed class SettingsTests
     [Theory]
     [InlineData("[limits]\ncost_per_second = 1")]
     [InlineData("[root]\nrotate = automatic")]
-    [InlineData("[keys]\ndefault_protection = hsm")]
     [InlineData("[token]\nwrap = cbc")]
     [InlineData("[token]\nanchor = required")]
     [InlineData("[token]\nanchor =")]

@@ -177,14 +177,23 @@ public sealed class CreateKeyTests
     }
 
     [Theory]
-    [InlineData(KeyType.Rsa2048, KeyProtection.Hsm)]
-    [InlineData(KeyType.EcdsaP256, KeyProtection.Hsm)]
-    [InlineData(KeyType.Aes256Gcm96, KeyProtection.Hsm)]
-    public async Task What_this_version_does_not_make_is_unsupported(KeyType type, KeyProtection protection)
+    [InlineData(KeyType.Rsa2048, null, KeyProtection.Hsm)]
+    [InlineData(KeyType.EcdsaP256, KeyProtection.Hsm, KeyProtection.Hsm)]
+    [InlineData(KeyType.Aes256Gcm96, KeyProtection.Hsm, KeyProtection.Hsm)]
+    [InlineData(KeyType.Rsa2048, KeyProtection.Software, KeyProtection.Software)]
+    public async Task The_protection_is_the_one_asked_for_or_the_daemons_and_stays(
+        KeyType type, KeyProtection? asked, KeyProtection expected)
     {
-        await using Daemon daemon = await Daemon.StartAsync();
-        _ = await Refusal.OfAsync(KmsErrorCode.Unsupported, () => daemon.CreateKeyAsync(
-            Daemon.Manager, new CreateKeyRequest { Name = "key-1", Type = type, Protection = protection }));
+        await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { DefaultProtection = KeyProtection.Hsm });
+        KeyDescription key = await daemon.CreateKeyAsync(
+            Daemon.Manager, new CreateKeyRequest { Name = "key-1", Type = type, Protection = asked });
+        Assert.Equal(expected, key.Protection);
+        _ = await daemon.Operations.RotateKey.RunAsync(
+            Daemon.Manager, new KeyRequest { Key = "key-1" }, TestContext.Current.CancellationToken);
+        await daemon.RestartAsync();
+        Assert.Equal(expected, daemon.Get(Daemon.Manager, "key-1").Protection);
+        bool areHeld = expected == KeyProtection.Hsm;
+        Assert.Equal(areHeld ? 2L : 0L, daemon.Query("SELECT count(binding) FROM version_material"));
     }
 
     [Fact]

@@ -24,8 +24,8 @@ public sealed class MaterialCacheTests : IDisposable
         using (MaterialLease first = await LeaseAsync(cache, key))
         using (MaterialLease second = await LeaseAsync(cache, key))
         {
-            Assert.Same(first.Material, second.Material);
-            Assert.Equal(7, FirstByte(first.Material));
+            Assert.Same(first.Key, second.Key);
+            Assert.Equal(7, FirstByte(first.Key));
         }
 
         _ = Assert.Single(_root.Opened);
@@ -59,7 +59,7 @@ public sealed class MaterialCacheTests : IDisposable
         Key key = await KeyAsync(7);
         MaterialLease first = await LeaseAsync(cache, key);
         MaterialLease second = await LeaseAsync(cache, key);
-        SecretBytes material = first.Material;
+        SecretBytes material = ((SoftwareKey)first.Key).Material;
         switch (how)
         {
             case "evicted":
@@ -80,7 +80,7 @@ public sealed class MaterialCacheTests : IDisposable
         Assert.Equal(7, FirstByte(material));
         first.Dispose();
         first.Dispose();
-        Assert.Equal(7, FirstByte(second.Material));
+        Assert.Equal(7, FirstByte(second.Key));
         second.Dispose();
         Assert.True(IsGone(material));
     }
@@ -129,7 +129,7 @@ public sealed class MaterialCacheTests : IDisposable
         Assert.True(givesUp.IsCanceled);
         opening.SetResult();
         MaterialLease[] leases = await Task.WhenAll(patient);
-        Assert.All(leases, lease => Assert.Equal(7, FirstByte(lease.Material)));
+        Assert.All(leases, lease => Assert.Equal(7, FirstByte(lease.Key)));
         _ = Assert.Single(_root.Opened);
         Array.ForEach(leases, lease => lease.Dispose());
     }
@@ -163,6 +163,28 @@ public sealed class MaterialCacheTests : IDisposable
         }
 
         (await LeaseAsync(cache, key)).Dispose();
+    }
+
+    [Fact]
+    public async Task A_key_that_the_token_has_lost_is_unwrapped_again_and_one_that_is_dropped_leaves_the_token()
+    {
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        Key key = await KeyAsync(7) with { Protection = KeyProtection.Hsm };
+        (SealedMaterial material, _) = await _root.GenerateAsync(key.BindingOf(1), TestContext.Current.CancellationToken);
+        key = key.With(key.CurrentVersion with { Material = material });
+        using (MaterialLease lease = await LeaseAsync(cache, key))
+        {
+            _ = Assert.IsType<HsmKey>(lease.Key);
+        }
+
+        (await LeaseAsync(cache, key)).Dispose();
+        MemoryHeldKey lost = Assert.Single(_root.Held);
+        lost.WasLost = true;
+        (await LeaseAsync(cache, key)).Dispose();
+        Assert.Equal(2, _root.Held.Count);
+        Assert.Equal([true, false], _root.Opened.Select(IsGone));
+        cache.Drop(key.Tag);
+        Assert.Equal([true, true], _root.Opened.Select(IsGone));
     }
 
     [Fact]
@@ -205,7 +227,7 @@ public sealed class MaterialCacheTests : IDisposable
                     {
                         int which = (thread + i) % 3 == 0 ? i % 3 : 0;
                         using MaterialLease lease = await LeaseAsync(cache, keys[which]);
-                        Assert.Equal(which, FirstByte(lease.Material));
+                        Assert.Equal(which, FirstByte(lease.Key));
                     }
                 },
                 TestContext.Current.CancellationToken)));
@@ -225,7 +247,7 @@ public sealed class MaterialCacheTests : IDisposable
         var tag = KeyTag.New();
         var store = StoreId.New();
         using SecretBytes material = new(32, bytes => bytes.Fill(fill));
-        byte[] blob = await _root.SealAsync(
+        SealedMaterial sealedMaterial = await _root.SealAsync(
             material, new MaterialBinding(store.ToBytes(), tag, 1, KeyType.Aes256Gcm96), TestContext.Current.CancellationToken);
         KeyVersion version = new()
         {
@@ -233,7 +255,7 @@ public sealed class MaterialCacheTests : IDisposable
             State = KeyState.Enabled,
             CreatedAt = default,
             StateChangedAt = default,
-            Material = new SealedMaterial(1, _root.SealMechanism, _root.TokenFamily, blob),
+            Material = sealedMaterial,
         };
         return new Key
         {
@@ -251,6 +273,8 @@ public sealed class MaterialCacheTests : IDisposable
             Versions = [version],
         };
     }
+
+    private static byte FirstByte(OpenedKey key) => FirstByte(((SoftwareKey)key).Material);
 
     private static byte FirstByte(SecretBytes material)
     {

@@ -59,7 +59,7 @@ public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>
         using ManualResetEventSlim until = new();
         using CancellationTokenSource impatient = new();
         FaultyModule.HangEncryptions(hasBegun, until);
-        Task<byte[]> sealing = root.SealAsync(material, s_binding, impatient.Token);
+        Task<SealedMaterial> sealing = root.SealAsync(material, s_binding, impatient.Token);
         hasBegun.Wait(TestContext.Current.CancellationToken);
         await impatient.CancelAsync();
         _ = await Task.WhenAny(sealing);

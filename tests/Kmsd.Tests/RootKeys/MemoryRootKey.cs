@@ -1,8 +1,10 @@
 using System.Collections.Concurrent;
+using System.Numerics;
 using System.Security.Cryptography;
 using System.Text;
 using Kms.Client.Protocol;
 using Kms.Hsm;
+using Kmsd.Keys;
 using Kmsd.RootKeys;
 
 namespace Kmsd.Tests.RootKeys;
@@ -10,6 +12,8 @@ namespace Kmsd.Tests.RootKeys;
 /// <summary>A root key without a token: AES-GCM in this process, with the same promises and with switches for bad days.</summary>
 internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
 {
+    public const string SealMechanism = "CKM_AES_GCM";
+
     private const int NonceLength = 12;
     private const int TagLength = 16;
 
@@ -17,8 +21,6 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     private volatile bool _isAvailable = true;
 
     public override long Generation => 1;
-
-    public override string SealMechanism => "CKM_AES_GCM";
 
     public override string TokenFamily => "tests/memory";
 
@@ -33,11 +35,19 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>All material that was ever opened, in order.</summary>
     public ConcurrentQueue<SecretBytes> Opened { get; } = [];
 
+    /// <summary>All keys that it ever held, in order.</summary>
+    public ConcurrentQueue<MemoryHeldKey> Held { get; } = [];
+
     public SecretBytes DeriveKey(string label) => new(HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes(label)));
 
-    public override Task<byte[]> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
+    public override Task<SealedMaterial> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
     {
         CheckAvailable();
+        return Task.FromResult(Seal(material, binding));
+    }
+
+    private SealedMaterial Seal(SecretBytes material, MaterialBinding binding)
+    {
         byte[] blob = new byte[NonceLength + material.Length + TagLength];
         RandomNumberGenerator.Fill(blob.AsSpan(0, NonceLength));
         using AesGcm gcm = new(_key, TagLength);
@@ -45,10 +55,44 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         gcm.Encrypt(
             blob.AsSpan(0, NonceLength), lease.Bytes, blob.AsSpan(NonceLength, material.Length), blob.AsSpan(^TagLength..),
             binding.ToAdditionalData(instanceId, Generation));
-        return Task.FromResult(blob);
+        return new SealedMaterial(Generation, SealMechanism, TokenFamily, blob);
     }
 
-    public override async Task<SecretBytes> OpenAsync(byte[] blob, MaterialBinding binding, CancellationToken cancellationToken)
+    /// <summary>Its keys are "in the token" by a promise alone.</summary>
+    public override Task<(SealedMaterial Material, byte[]? PublicKey)> GenerateAsync(MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        CheckAvailable();
+        byte[]? publicKey = null;
+        using SecretBytes material = binding.Type switch
+        {
+            KeyType.Rsa2048 => Rsa2048.NewMaterial(out publicKey),
+            KeyType.EcdsaP256 => EcdsaP256.NewMaterial(out publicKey),
+            _ => new SecretBytes(32, RandomNumberGenerator.Fill),
+        };
+        string mechanism = publicKey is null ? "CKM_AES_KEY_WRAP" : "CKM_AES_KEY_WRAP_PAD";
+        SealedMaterial made = Seal(material, binding) with { Mechanism = mechanism };
+        return Task.FromResult((made with { Binding = BindingOf(made, publicKey) }, publicKey));
+    }
+
+    public override async Task<HeldKey> UnwrapAsync(
+        SealedMaterial material, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        SecretBytes opened = await OpenAsync(material, binding, cancellationToken);
+        if (material.Binding is not byte[] code || !code.SequenceEqual(BindingOf(material, publicKey)))
+        {
+            opened.Dispose();
+            throw DoesNotAuthenticate(null);
+        }
+
+        MemoryHeldKey held = new(this, opened);
+        Held.Enqueue(held);
+        return held;
+    }
+
+    /// <summary>The seal binds the fields already; this binds the public key, and serves as something to be mixed up.</summary>
+    private byte[] BindingOf(SealedMaterial material, byte[]? publicKey) => HMACSHA256.HashData(_key.AsSpan(), [.. material.Blob, .. publicKey ?? []]);
+
+    public override async Task<SecretBytes> OpenAsync(SealedMaterial material, MaterialBinding binding, CancellationToken cancellationToken)
     {
         if (OpeningWaitsFor is Task obstacle)
         {
@@ -56,9 +100,14 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         }
 
         CheckAvailable();
-        SecretBytes material = Open(blob, binding.ToAdditionalData(instanceId, Generation));
-        Opened.Enqueue(material);
-        return material;
+        if (material.Generation != Generation)
+        {
+            throw DoesNotAuthenticate(null);
+        }
+
+        SecretBytes opened = Open(material.Blob, binding.ToAdditionalData(instanceId, Generation));
+        Opened.Enqueue(opened);
+        return opened;
     }
 
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken)
@@ -98,7 +147,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         }
     }
 
-    private void CheckAvailable()
+    internal void CheckAvailable()
     {
         if (!_isAvailable)
         {
@@ -108,4 +157,62 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
 
     private static KmsException DoesNotAuthenticate(Exception? inner) =>
         new(KmsErrorCode.IntegrityFailure, "The material doesn't authenticate.", inner);
+}
+
+/// <summary>A key that a root key in memory holds, used by the daemon's own software.</summary>
+internal sealed class MemoryHeldKey(MemoryRootKey root, SecretBytes material) : HeldKey
+{
+    /// <summary>What the token does when it was reset.</summary>
+    public bool WasLost { get; set; }
+
+    public override bool IsLost => WasLost;
+
+    public override Task<byte[]> EncryptAsync(SensitiveBytes plaintext, byte[] additionalData, CancellationToken cancellationToken) =>
+        Task.FromResult(Aes256Gcm96.Encrypt(Use(), plaintext.AsSpan(), additionalData));
+
+    public override Task<SensitiveBytes?> DecryptAsync(byte[] payload, byte[] additionalData, CancellationToken cancellationToken)
+    {
+        SensitiveBytes plaintext = new(payload.Length - Aes256Gcm96.Overhead);
+        return Task.FromResult(Aes256Gcm96.TryDecrypt(Use(), payload, additionalData, plaintext.AsSpan()) ? plaintext : null);
+    }
+
+    public override Task<SensitiveBytes?> DecryptRawAsync(byte[] payload, CancellationToken cancellationToken)
+    {
+        using SecretLease lease = Use().Open();
+        using var rsa = RSA.Create();
+        rsa.ImportPkcs8PrivateKey(lease.Bytes, out _);
+        RSAParameters parameters = rsa.ExportParameters(includePrivateParameters: true);
+        BigInteger Number(byte[]? bytes) => new(bytes, isUnsigned: true, isBigEndian: true);
+        BigInteger modulus = Number(parameters.Modulus);
+        if (Number(payload) >= modulus)
+        {
+            return Task.FromResult<SensitiveBytes?>(null);
+        }
+
+        byte[] encoded = BigInteger.ModPow(Number(payload), Number(parameters.D), modulus).ToByteArray(isUnsigned: true, isBigEndian: true);
+        SensitiveBytes block = new(256);
+        encoded.CopyTo(block.AsSpan()[^encoded.Length..]);
+        return Task.FromResult<SensitiveBytes?>(block);
+    }
+
+    public override Task<byte[]> SignAsync(byte[] digest, SignatureAlgorithm algorithm, CancellationToken cancellationToken) =>
+        Task.FromResult(algorithm == SignatureAlgorithm.EcdsaSha256
+            ? EcdsaP256.Sign(Use(), digest, DSASignatureFormat.IeeeP1363FixedFieldConcatenation)
+            : Rsa2048.Sign(Use(), digest, algorithm));
+
+#pragma warning disable IDISP007, IDISP010 // The constructor takes it over; the base's is abstract.
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            material.Dispose();
+        }
+    }
+#pragma warning restore IDISP007, IDISP010
+
+    private SecretBytes Use()
+    {
+        root.CheckAvailable();
+        return WasLost ? throw new KmsException(KmsErrorCode.TokenUnavailable, "The token has lost the key.") : material;
+    }
 }

@@ -1,5 +1,7 @@
+using System.Security.Cryptography;
 using Kms.Client.Protocol;
 using Kms.Hsm;
+using Kmsd.Keys;
 using Kmsd.RootKeys;
 
 namespace Kmsd.Tests.RootKeys;
@@ -19,8 +21,8 @@ public abstract class RootKeyContract
     {
         using RootKey root = Make();
         using SecretBytes material = new(32, bytes => bytes.Fill(7));
-        byte[] blob = await root.SealAsync(material, s_binding, Cancellation);
-        Assert.NotEqual(blob, await root.SealAsync(material, s_binding, Cancellation));
+        SealedMaterial blob = await root.SealAsync(material, s_binding, Cancellation);
+        Assert.NotEqual(blob.Blob, (await root.SealAsync(material, s_binding, Cancellation)).Blob);
         using SecretBytes opened = await root.OpenAsync(blob, s_binding, Cancellation);
         using SecretLease lease = opened.Open();
         Assert.Equal(Enumerable.Repeat((byte)7, 32), lease.Bytes.ToArray());
@@ -31,7 +33,7 @@ public abstract class RootKeyContract
     {
         using RootKey root = Make();
         using SecretBytes material = new(32, bytes => bytes.Fill(7));
-        byte[] blob = await root.SealAsync(material, s_binding, Cancellation);
+        SealedMaterial blob = await root.SealAsync(material, s_binding, Cancellation);
         MaterialBinding[] others =
         [
             s_binding with { StoreId = [.. Enumerable.Repeat((byte)6, 16)] },
@@ -53,15 +55,17 @@ public abstract class RootKeyContract
     {
         using RootKey root = Make();
         using SecretBytes material = new(32, bytes => bytes.Fill(7));
-        byte[] blob = await root.SealAsync(material, s_binding, Cancellation);
-        for (int i = 0; i < blob.Length; i++)
+        SealedMaterial blob = await root.SealAsync(material, s_binding, Cancellation);
+        for (int i = 0; i < blob.Blob.Length; i++)
         {
-            byte[] changed = [.. blob];
+            byte[] changed = [.. blob.Blob];
             changed[i] ^= 0x80;
-            _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => OpenAsync(root, changed, s_binding));
-            byte[] cut = blob[..i];
-            _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => OpenAsync(root, cut, s_binding));
+            _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => OpenAsync(root, blob with { Blob = changed }, s_binding));
+            byte[] cut = blob.Blob[..i];
+            _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => OpenAsync(root, blob with { Blob = cut }, s_binding));
         }
+
+        _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => OpenAsync(root, blob with { Generation = 2 }, s_binding));
 
         await OpenAsync(root, blob, s_binding);
         Assert.True(root.IsAvailable);
@@ -80,12 +84,107 @@ public abstract class RootKeyContract
     }
 
     [Fact]
-    public void It_says_how_its_blobs_are_made()
+    public async Task It_says_how_its_blobs_are_made()
     {
         using RootKey root = Make();
+        using SecretBytes material = new(32, bytes => bytes.Fill(7));
+        SealedMaterial blob = await root.SealAsync(material, s_binding, Cancellation);
+        Assert.Equal((1, "CKM_AES_GCM", root.TokenFamily), (blob.Generation, blob.Mechanism, blob.TokenFamily));
         Assert.Equal(1, root.Generation);
-        Assert.Equal("CKM_AES_GCM", root.SealMechanism);
         Assert.NotEqual("", root.TokenFamily);
+        Assert.Null(blob.Binding);
+    }
+
+    [Theory]
+    [InlineData(KeyType.Aes256Gcm96, "CKM_AES_KEY_WRAP")]
+    [InlineData(KeyType.Rsa2048, "CKM_AES_KEY_WRAP_PAD")]
+    [InlineData(KeyType.EcdsaP256, "CKM_AES_KEY_WRAP_PAD")]
+    public async Task A_key_made_in_the_token_does_after_it_was_wrapped_what_its_type_can(KeyType type, string mechanism)
+    {
+        using RootKey root = Make();
+        MaterialBinding binding = s_binding with { Type = type };
+        (SealedMaterial material, byte[]? publicKey) = await root.GenerateAsync(binding, Cancellation);
+        Assert.Equal((1, mechanism, root.TokenFamily), (material.Generation, material.Mechanism, material.TokenFamily));
+        Assert.NotNull(material.Binding);
+        using HeldKey key = await root.UnwrapAsync(material, publicKey, binding, Cancellation);
+        Assert.False(key.IsLost);
+        byte[] digest = SHA256.HashData("a message"u8);
+        switch (type)
+        {
+            case KeyType.Aes256Gcm96:
+                Assert.Null(publicKey);
+                using (SensitiveBytes text = new("a text"u8))
+                using (SensitiveBytes? opened = await key.DecryptAsync(await key.EncryptAsync(text, digest, Cancellation), digest, Cancellation))
+                {
+                    Assert.Equal("a text"u8.ToArray(), opened!.AsSpan().ToArray());
+                    byte[] payload = await key.EncryptAsync(text, digest, Cancellation);
+                    payload[^1] ^= 1;
+                    Assert.Null(await key.DecryptAsync(payload, digest, Cancellation));
+                }
+
+                break;
+            case KeyType.Rsa2048:
+                foreach (SignatureAlgorithm algorithm in new[] { SignatureAlgorithm.RsaPssSha256, SignatureAlgorithm.RsaPkcs1Sha256 })
+                {
+                    byte[] made = await key.SignAsync(digest, algorithm, Cancellation);
+                    Assert.True(Rsa2048.Verify(publicKey, digest, made, algorithm));
+                }
+
+                using (SensitiveBytes? block = await key.DecryptRawAsync(Rsa2048.Encrypt(publicKey, "a text"u8), Cancellation))
+                {
+                    byte[] message = new byte[190];
+                    Assert.True(Oaep.TryDecode(block!.AsSpan(), message, out int length));
+                    Assert.Equal("a text"u8.ToArray(), message[..length]);
+                }
+
+                Assert.Null(await key.DecryptRawAsync([.. Enumerable.Repeat((byte)255, 256)], Cancellation));
+                break;
+            default:
+                byte[] signature = await key.SignAsync(digest, SignatureAlgorithm.EcdsaSha256, Cancellation);
+                Assert.True(EcdsaP256.Verify(publicKey, digest, signature, DSASignatureFormat.IeeeP1363FixedFieldConcatenation));
+                break;
+        }
+    }
+
+    [Theory]
+    [InlineData(KeyType.Aes256Gcm96)]
+    [InlineData(KeyType.Rsa2048)]
+    [InlineData(KeyType.EcdsaP256)]
+    public async Task A_key_of_the_token_is_unwrapped_for_what_it_belongs_to_and_for_nothing_else(KeyType type)
+    {
+        using RootKey root = Make();
+        MaterialBinding binding = s_binding with { Type = type };
+        (SealedMaterial material, byte[]? publicKey) = await root.GenerateAsync(binding, Cancellation);
+        (SealedMaterial other, byte[]? otherPublicKey) = await root.GenerateAsync(binding with { Version = 2 }, Cancellation);
+        (SealedMaterial Material, byte[]? PublicKey, MaterialBinding Binding)[] mixed =
+        [
+            (material, publicKey, binding with { Version = 2 }),
+            (material, publicKey, binding with { Tag = KeyTag.New() }),
+            (material, publicKey, binding with { StoreId = [.. Enumerable.Repeat((byte)6, 16)] }),
+            (other, otherPublicKey, binding),
+            (material with { Blob = other.Blob }, publicKey, binding),
+            (material with { Blob = other.Blob, Binding = other.Binding }, publicKey, binding),
+            (material with { Binding = other.Binding }, publicKey, binding),
+            (material with { Binding = null }, publicKey, binding),
+            (material with { Binding = [] }, publicKey, binding),
+            (material with { Generation = 2 }, publicKey, binding),
+            (material with { Blob = material.Blob[..^8] }, publicKey, binding),
+        ];
+        if (publicKey is not null)
+        {
+            mixed = [.. mixed, (material, otherPublicKey, binding), (material, null, binding), (material, [1, 2, 3], binding)];
+        }
+
+        foreach ((SealedMaterial wrong, byte[]? itsPublicKey, MaterialBinding itsBinding) in mixed)
+        {
+            _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, async () =>
+            {
+                using HeldKey key = await root.UnwrapAsync(wrong, itsPublicKey, itsBinding, Cancellation);
+            });
+        }
+
+        using HeldKey right = await root.UnwrapAsync(material, publicKey, binding, Cancellation);
+        Assert.True(root.IsAvailable);
     }
 
     [Fact]
@@ -96,7 +195,7 @@ public abstract class RootKeyContract
         {
             using SecretBytes material = new(32, bytes => bytes.Fill((byte)number));
             MaterialBinding binding = s_binding with { Version = number + 1 };
-            byte[] blob = await root.SealAsync(material, binding, Cancellation);
+            SealedMaterial blob = await root.SealAsync(material, binding, Cancellation);
             using SecretBytes opened = await root.OpenAsync(blob, binding, Cancellation);
             using SecretLease lease = opened.Open();
             Assert.Equal((byte)number, lease.Bytes[31]);
@@ -105,7 +204,7 @@ public abstract class RootKeyContract
 
     private protected abstract RootKey Make();
 
-    private static async Task OpenAsync(RootKey root, byte[] blob, MaterialBinding binding)
+    private static async Task OpenAsync(RootKey root, SealedMaterial blob, MaterialBinding binding)
     {
         using SecretBytes opened = await root.OpenAsync(blob, binding, Cancellation);
         Assert.Equal(32, opened.Length);
