@@ -11,6 +11,7 @@ internal static class Program
     {
         try
         {
+            FreedMemory.EnsureOverwritten();
             ProcessHardening.Apply();
             var parsed = CommandLine.Parse(arguments);
             switch (parsed.Command)
