@@ -25,6 +25,12 @@ internal static class Program
                 case CommandLine.Verb.Init:
                     Init.Run(parsed, Clock(), Console.Out);
                     break;
+                case CommandLine.Verb.VerifyHistory:
+                    VerifyHistoryOffline.Run(parsed, Console.Out);
+                    break;
+                case CommandLine.Verb.ProbeToken:
+                    ProbeToken.Run(parsed, Console.Out);
+                    break;
                 default:
                     await Serve.RunAsync(parsed, Clock());
                     break;

@@ -168,7 +168,7 @@ public sealed class StartupTests
     [InlineData("[keys]\ncolour = red\n", "there is no setting 'colour'")]
     [InlineData("[walls]\ncolour = red\n", "there is no section [walls]")]
     [InlineData("[keys]\ncache_entries = many\n", "whole number")]
-    [InlineData("[limits]\ncost_per_second = 100\n", "cost_per_second")]
+    [InlineData("[limits]\ncost_per_second = much\n", "cost_per_second")]
     public async Task An_unknown_or_wrong_setting_is_named_with_file_and_line(string more, string sentence)
     {
         await using Installation host = await Installation.MakeAsync();

@@ -14,7 +14,7 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly s_daemon = typeof(Writer).Assembly;
     private static readonly string[] s_folders =
-        ["Commands", "Rpc", "Stores", "Rotation", "Deletion", "Keys", "Access", "History", "RootKeys", "Storage", "Configuration", "Hosting"];
+        ["Commands", "Rpc", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "History", "Access", "RootKeys", "Storage", "Configuration", "Hosting"];
 
     /// <summary>Each folder with those it may use; itself, Kms.Client.Protocol and .NET aside.</summary>
     [Theory]
@@ -23,12 +23,14 @@ public sealed class ArchitectureTests
     [InlineData("Access", "Hosting")]
     [InlineData("RootKeys", "Storage Hosting")]
     [InlineData("History", "Access Storage Hosting")]
-    [InlineData("Keys", "Access History RootKeys Storage Hosting")]
-    [InlineData("Stores", "Keys Access History RootKeys Storage Hosting")]
-    [InlineData("Rotation", "Keys Access History RootKeys Storage Hosting")]
-    [InlineData("Deletion", "Keys Access History RootKeys Storage Hosting")]
+    [InlineData("Notifications", "Access Storage Hosting")]
+    [InlineData("Keys", "Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Stores", "Keys Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Rotation", "Keys Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Deletion", "Keys Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Audit", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Configuration", "Access Hosting")]
-    [InlineData("Rpc", "Stores Rotation Deletion Keys Access History RootKeys Storage Hosting")]
+    [InlineData("Rpc", "Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Hosting")]
     public void A_folder_reaches_only_those_below_it(string folder, string below)
     {
         string[] forbidden = [.. s_folders.Except(below.Split(' ')).Except([folder]).Select(name => "Kmsd." + name)];
@@ -50,6 +52,8 @@ public sealed class ArchitectureTests
     [InlineData("Stores")]
     [InlineData("Rotation")]
     [InlineData("Deletion")]
+    [InlineData("Audit")]
+    [InlineData("Notifications")]
     [InlineData("RootKeys")]
     [InlineData("Storage")]
     [InlineData("Configuration")]
@@ -62,6 +66,8 @@ public sealed class ArchitectureTests
     [InlineData("Stores")]
     [InlineData("Rotation")]
     [InlineData("Deletion")]
+    [InlineData("Audit")]
+    [InlineData("Notifications")]
     [InlineData("Keys")]
     [InlineData("Access")]
     [InlineData("History")]
@@ -99,6 +105,7 @@ public sealed class ArchitectureTests
     [InlineData("Stores")]
     [InlineData("Rotation")]
     [InlineData("Deletion")]
+    [InlineData("Audit")]
     [InlineData("Configuration")]
     [InlineData("Commands")]
     [InlineData("Hosting")]

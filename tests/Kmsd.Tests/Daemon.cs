@@ -3,12 +3,15 @@ using System.Text;
 using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kmsd.Access;
+using Kmsd.Audit;
 using Kmsd.Commands;
 using Kmsd.Configuration;
 using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.RootKeys;
+using Kmsd.Rotation;
 using Kmsd.Rpc;
 using Kmsd.Storage;
 using Kmsd.Tests.RootKeys;
@@ -37,6 +40,7 @@ internal sealed class Daemon : IAsyncDisposable
     private readonly SecretBytes _rowsKey;
     private readonly SecretBytes _historyKey;
     private Database? _database;
+    private DatabaseReader? _reader;
     private Task _writing = Task.CompletedTask;
 
     private Daemon(DaemonOptions options)
@@ -64,6 +68,28 @@ internal sealed class Daemon : IAsyncDisposable
     public Writer Writer { get; private set; } = null!;
 
     public MaterialCache Cache { get; private set; } = null!;
+
+    public HistoryLog History { get; private set; } = null!;
+
+    public HistoryErasure Erasure { get; } = new();
+
+    public NoticeLog Notices { get; private set; } = null!;
+
+    public NoticeHub Hub { get; } = new();
+
+    public LastSeen LastSeen { get; private set; } = null!;
+
+    public StrangerCounter Strangers { get; private set; } = null!;
+
+    public RefusalRecorder Refusals { get; private set; } = null!;
+
+    public DeletionService Deletion { get; private set; } = null!;
+
+    public RotationService Rotation { get; private set; } = null!;
+
+    public RetentionService Retention { get; private set; } = null!;
+
+    public RootKeyWatch RootWatch { get; private set; } = null!;
 
     public Operations Operations { get; private set; } = null!;
 
@@ -100,12 +126,26 @@ internal sealed class Daemon : IAsyncDisposable
             LoaderLog = new ListLogger<CatalogueLoader>();
             Catalogue loaded = _database.Load(from => new CatalogueLoader(from, authenticator, LoaderLog).Load());
             Catalogue = new CatalogueLedger(_database, authenticator, loaded);
-            HistoryLog history = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
-            Writer = new Writer(_database, [Catalogue, history], new ListLogger<Writer>());
+            History = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
+            Notices = new NoticeLog(_database, authenticator, Hub, new ListLogger());
+            Writer = new Writer(_database, [Catalogue, History, Notices], new ListLogger<Writer>());
+            _reader = new DatabaseReader(Path);
+            Operators operators = new(_options.Operators, _options.RootAdministrators);
+            Records records = new(
+                Catalogue, History, Erasure, Notices, new DatabaseRecords(_reader, new RowAuthenticator(_rowsKey, instance.Id, Root.Generation)),
+                instance.Id, new ListLogger());
+            LastSeen = new LastSeen(instance, _database, authenticator, Writer, Clock);
+            Strangers = new StrangerCounter(Writer, _database, Clock, new ListLogger<StrangerCounter>());
+            Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
             Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
             Operations = Serve.Wire(
-                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation,
-                new LastSeen(instance, _database, authenticator, Writer, Clock), Clock);
+                _options, operators, records, Writer, Root, Cache, new ConnectionCounter(1, 1), generation, LastSeen, Clock);
+            Deletion = new DeletionService(
+                Catalogue, Notices, new ToldNotices(_reader), Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
+            Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());
+            Retention = new RetentionService(
+                Catalogue, History, Erasure, new HistoryReader(_reader), Notices, Strangers, Writer, _options.RetainDays, Clock, new ListLogger<RetentionService>());
+            RootWatch = new RootKeyWatch(generation, Notices, new ToldNotices(_reader), Writer, operators, new ListLogger<RootKeyWatch>());
         }
         catch
         {
@@ -124,6 +164,8 @@ internal sealed class Daemon : IAsyncDisposable
             Writer.Complete();
             await _writing;
             Cache.Dispose();
+            History.Dispose();
+            _reader?.Dispose();
             _database.Dispose();
             _database = null;
         }
@@ -208,6 +250,7 @@ internal sealed class Daemon : IAsyncDisposable
         await StopAsync();
         _rowsKey.Dispose();
         _historyKey.Dispose();
+        Erasure.Dispose();
         Root.Dispose();
         _folder.Dispose();
     }

@@ -4,7 +4,7 @@ namespace Kms.Client.Protocol;
 
 /// <summary><c>grants.add</c>, <c>grants.remove</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class GrantRequest
+public sealed class GrantRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -41,7 +41,7 @@ public sealed class GrantDescription
 
 /// <summary><c>members.list</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class ListMembersRequest
+public sealed class ListMembersRequest : IStoreRequest
 {
     /// <summary>The store's name.</summary>
     public required string Store { get; init; }
@@ -49,7 +49,7 @@ public sealed class ListMembersRequest
 
 /// <summary><c>members.add</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class AddMemberRequest
+public sealed class AddMemberRequest : IStoreRequest
 {
     /// <summary>The store's name.</summary>
     public required string Store { get; init; }
@@ -63,7 +63,7 @@ public sealed class AddMemberRequest
 
 /// <summary><c>members.remove</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class RemoveMemberRequest
+public sealed class RemoveMemberRequest : IStoreRequest
 {
     /// <summary>The store's name.</summary>
     public required string Store { get; init; }

@@ -21,13 +21,15 @@ public sealed class ItemError
 
 /// <summary><c>crypto.encryptBatch</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class EncryptBatchRequest
+public sealed class EncryptBatchRequest : IKeyRequest, IBatchRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
 
     /// <summary>1 to 1,024.</summary>
     public required EncryptItem[] Items { get; init; }
+
+    int IBatchRequest.ItemCount => Items.Length;
 }
 
 /// <summary>One item of <c>crypto.encryptBatch</c></summary>
@@ -63,13 +65,15 @@ public sealed class EncryptItemResult
 
 /// <summary><c>crypto.decryptBatch</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class DecryptBatchRequest
+public sealed class DecryptBatchRequest : IKeyRequest, IBatchRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
 
     /// <summary>1 to 1,024.</summary>
     public required DecryptItem[] Items { get; init; }
+
+    int IBatchRequest.ItemCount => Items.Length;
 }
 
 /// <summary>One item of <c>crypto.decryptBatch</c></summary>
@@ -118,13 +122,15 @@ public sealed class DecryptItemResult : IDisposable
 
 /// <summary><c>crypto.reencryptBatch</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class ReencryptBatchRequest
+public sealed class ReencryptBatchRequest : IKeyRequest, IBatchRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
 
     /// <summary>1 to 1,024.</summary>
     public required ReencryptItem[] Items { get; init; }
+
+    int IBatchRequest.ItemCount => Items.Length;
 }
 
 /// <summary>One item of <c>crypto.reencryptBatch</c></summary>

@@ -5,7 +5,7 @@ namespace Kms.Client.Protocol;
 
 /// <summary><c>crypto.encrypt</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class EncryptRequest
+public sealed class EncryptRequest : IKeyRequest
 {
     /// <summary>A tag, <c>store/name</c>, or the name of a key in the store <c>default</c>.</summary>
     public required string Key { get; init; }
@@ -29,7 +29,7 @@ public sealed class EncryptResult
 
 /// <summary><c>crypto.decrypt</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class DecryptRequest
+public sealed class DecryptRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -57,7 +57,7 @@ public sealed class DecryptResult : IDisposable
 
 /// <summary><c>crypto.reencrypt</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class ReencryptRequest
+public sealed class ReencryptRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -87,7 +87,7 @@ public sealed class ReencryptResult
 
 /// <summary><c>crypto.createDataKey</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class CreateDataKeyRequest
+public sealed class CreateDataKeyRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }

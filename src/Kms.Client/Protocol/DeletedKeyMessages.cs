@@ -7,7 +7,7 @@ public sealed class EmptyResult;
 
 /// <summary><c>deletedKeys.list</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class ListDeletedKeysRequest
+public sealed class ListDeletedKeysRequest : IStoreRequest
 {
     /// <summary>Only keys that were in this store.</summary>
     public string? Store { get; init; }
@@ -84,50 +84,6 @@ public sealed class DeletedKeyHistoryRequest
 
     /// <summary>Only entries of this principal.</summary>
     public string? Principal { get; init; }
-}
-
-/// <summary>Answer of <c>deletedKeys.history</c></summary>
-public sealed class HistoryResult
-{
-    /// <summary>Newest first.</summary>
-    public required HistoryEntryDescription[] Entries { get; init; }
-}
-
-/// <summary>An entry of the history.</summary>
-public sealed class HistoryEntryDescription
-{
-    /// <summary>Its number.</summary>
-    public required long Sequence { get; init; }
-
-    /// <summary>When it happened.</summary>
-    public required DateTimeOffset At { get; init; }
-
-    /// <summary>The method, or <c>rotation.automatic</c> and the like.</summary>
-    public required string Operation { get; init; }
-
-    /// <summary>The version that was used.</summary>
-    public long? KeyVersion { get; init; }
-
-    /// <summary>Who asked; absent for what the daemon did by itself.</summary>
-    public string? Principal { get; init; }
-
-    /// <summary>His user id.</summary>
-    public long? Uid { get; init; }
-
-    /// <summary>His process.</summary>
-    public long? Pid { get; init; }
-
-    /// <summary>His systemd unit.</summary>
-    public string? Unit { get; init; }
-
-    /// <summary><c>ok</c>, or the reason of the refusal.</summary>
-    public required string Outcome { get; init; }
-
-    /// <summary>More about it.</summary>
-    public string? Detail { get; init; }
-
-    /// <summary>How many items.</summary>
-    public required long Count { get; init; }
 }
 
 /// <summary><c>deletedKeys.purge</c></summary>

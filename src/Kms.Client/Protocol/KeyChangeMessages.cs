@@ -4,7 +4,7 @@ namespace Kms.Client.Protocol;
 
 /// <summary><c>keys.update</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class UpdateKeyRequest
+public sealed class UpdateKeyRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -18,7 +18,7 @@ public sealed class UpdateKeyRequest
 
 /// <summary><c>keys.setRotationPeriod</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class SetRotationPeriodRequest
+public sealed class SetRotationPeriodRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -29,7 +29,7 @@ public sealed class SetRotationPeriodRequest
 
 /// <summary>Ends a key: <c>keys.requestDeletion</c>, <c>keys.deleteNow</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class DeleteKeyRequest
+public sealed class DeleteKeyRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }

@@ -15,7 +15,7 @@ public sealed class GrantInput
 
 /// <summary><c>keys.create</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class CreateKeyRequest
+public sealed class CreateKeyRequest : IStoreRequest
 {
     /// <summary>3 to 64 of <c>A–Z a–z 0–9 - _</c>, starts with a letter, unique in its store without regard to case.</summary>
     public required string Name { get; init; }
@@ -41,7 +41,7 @@ public sealed class CreateKeyRequest
 
 /// <summary><c>keys.list</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class ListKeysRequest
+public sealed class ListKeysRequest : IStoreRequest
 {
     /// <summary>Only keys of this store.</summary>
     public string? Store { get; init; }
@@ -73,7 +73,7 @@ public sealed class ListKeysResult
 /// Names one key: <c>keys.get</c>, <c>keys.rotate</c>, <c>keys.enable</c>, <c>keys.disable</c>, <c>keys.cancelDeletion</c>, <c>grants.list</c>.
 /// </summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class KeyRequest
+public sealed class KeyRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }

@@ -33,8 +33,11 @@ public static class Limits
     /// <summary>The longest page of <c>versions.list</c>.</summary>
     public const int VersionsPage = 200;
 
-    /// <summary>The longest page of <c>deletedKeys.history</c>.</summary>
+    /// <summary>The longest page of <c>history.list</c>, <c>history.export</c> and <c>deletedKeys.history</c>.</summary>
     public const int HistoryPage = 1000;
+
+    /// <summary>The longest page of <c>notifications.list</c>.</summary>
+    public const int NotificationsPage = 1000;
 
     /// <summary>The longest rotation period, in days.</summary>
     public const int RotationPeriodDays = 730;

@@ -4,7 +4,7 @@ namespace Kms.Client.Protocol;
 
 /// <summary><c>crypto.sign</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class SignRequest
+public sealed class SignRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -37,7 +37,7 @@ public sealed class SignResult
 
 /// <summary><c>crypto.verify</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class VerifyRequest
+public sealed class VerifyRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -73,7 +73,7 @@ public sealed class VerifyResult
 
 /// <summary><c>keys.getPublicKey</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class GetPublicKeyRequest
+public sealed class GetPublicKeyRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }

@@ -34,6 +34,13 @@ public sealed class StatusResult
     public int? Queue { get; init; }
 }
 
+/// <summary>Answer of <c>system.metrics</c></summary>
+public sealed class MetricsResult
+{
+    /// <summary>In Prometheus' text format, version 0.0.4.</summary>
+    public required string Text { get; init; }
+}
+
 /// <summary>The root key as operators see it.</summary>
 public sealed class RootDescription
 {

@@ -4,7 +4,7 @@ namespace Kms.Client.Protocol;
 
 /// <summary><c>versions.list</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class ListVersionsRequest
+public sealed class ListVersionsRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }
@@ -25,7 +25,7 @@ public sealed class ListVersionsResult
 
 /// <summary>Names one version of a key: <c>versions.disable</c>, <c>versions.enable</c></summary>
 [JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
-public sealed class VersionRequest
+public sealed class VersionRequest : IKeyRequest
 {
     /// <inheritdoc cref="EncryptRequest.Key"/>
     public required string Key { get; init; }

@@ -126,4 +126,34 @@ internal static class RpcCalls
 
     public static RpcCall<EmptyRequest, JsonElement> Discover { get; } =
         new("rpc.discover", true, s_json.EmptyRequest, s_json.JsonElement);
+
+    public static RpcCall<CreateStoreRequest, StoreDescription> CreateStore { get; } =
+        new("stores.create", false, s_json.CreateStoreRequest, s_json.StoreDescription);
+
+    public static RpcCall<EmptyRequest, ListStoresResult> ListStores { get; } =
+        new("stores.list", true, s_json.EmptyRequest, s_json.ListStoresResult);
+
+    public static RpcCall<ListHistoryRequest, HistoryResult> ListHistory { get; } =
+        new("history.list", true, s_json.ListHistoryRequest, s_json.HistoryResult);
+
+    public static RpcCall<EmptyRequest, VerifyHistoryResult> VerifyHistory { get; } =
+        new("history.verify", true, s_json.EmptyRequest, s_json.VerifyHistoryResult);
+
+    public static RpcCall<ExportHistoryRequest, ExportHistoryResult> ExportHistory { get; } =
+        new("history.export", true, s_json.ExportHistoryRequest, s_json.ExportHistoryResult);
+
+    public static RpcCall<UsageReportRequest, UsageReportResult> ReportUsage { get; } =
+        new("usage.report", true, s_json.UsageReportRequest, s_json.UsageReportResult);
+
+    public static RpcCall<ListNotificationsRequest, ListNotificationsResult> ListNotifications { get; } =
+        new("notifications.list", true, s_json.ListNotificationsRequest, s_json.ListNotificationsResult);
+
+    public static RpcCall<AcknowledgeNotificationsRequest, EmptyResult> AcknowledgeNotifications { get; } =
+        new("notifications.acknowledge", true, s_json.AcknowledgeNotificationsRequest, s_json.EmptyResult);
+
+    public static RpcCall<EmptyRequest, RootStatusResult> ReadRootStatus { get; } =
+        new("root.status", true, s_json.EmptyRequest, s_json.RootStatusResult);
+
+    public static RpcCall<EmptyRequest, MetricsResult> ReadMetrics { get; } =
+        new("system.metrics", true, s_json.EmptyRequest, s_json.MetricsResult);
 }

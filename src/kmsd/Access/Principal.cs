@@ -54,6 +54,20 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
         return principal;
     }
 
+    /// <summary>Reads a principal that a search names: it may be one that is never granted.</summary>
+    /// <exception cref="KmsException"><c>invalidParams</c></exception>
+    public static Principal ParseForSearch(string text)
+    {
+        try
+        {
+            return FromStored(text);
+        }
+        catch (FormatException)
+        {
+            return Parse(text);
+        }
+    }
+
     /// <summary>Reads what <see cref="ToString"/> wrote.</summary>
     /// <exception cref="FormatException">It is something else.</exception>
     public static Principal FromStored(string text)

@@ -12,10 +12,14 @@ internal sealed record CommandLine
           kmsd [--config FILE]               serve
           kmsd init --root token [--config FILE]
                                              make the root key in the token, and an empty database
+          kmsd history verify [--database FILE] [--config FILE]
+                                             compute the whole history again, with the daemon stopped
+          kmsd token probe [--config FILE]   say what the token is and what it can hold
           kmsd --help | --version
 
         Options:
           --config FILE   read FILE alone; without it /etc/kmsd/kmsd.conf and /etc/kmsd/kmsd.conf.d/*.conf
+          --database FILE verify this copy instead of the state folder's; the token must be the one that it was made with
           --root token    the root key is generated in the token and never leaves it; backing it up is the token's affair
           -h, --help      this text
           --version       the version
@@ -34,6 +38,8 @@ internal sealed record CommandLine
         Init = 2,
         Help = 3,
         Version = 4,
+        VerifyHistory = 5,
+        ProbeToken = 6,
     }
 
     public Verb Command { get; private init; }
@@ -41,6 +47,8 @@ internal sealed record CommandLine
     public string? ConfigurationFile { get; private init; }
 
     public string? RootOrigin { get; private init; }
+
+    public string? DatabaseFile { get; private init; }
 
     /// <exception cref="StartupException">64</exception>
     public static CommandLine Parse(ReadOnlySpan<string> arguments)
@@ -57,6 +65,17 @@ internal sealed record CommandLine
                     return new CommandLine { Command = Verb.Version };
                 case "init" when isFirst:
                     parsed = parsed with { Command = Verb.Init };
+                    break;
+                case "history" when isFirst && i + 1 < arguments.Length && arguments[i + 1] == "verify":
+                    parsed = parsed with { Command = Verb.VerifyHistory };
+                    i++;
+                    break;
+                case "token" when isFirst && i + 1 < arguments.Length && arguments[i + 1] == "probe":
+                    parsed = parsed with { Command = Verb.ProbeToken };
+                    i++;
+                    break;
+                case "--database" when parsed.Command == Verb.VerifyHistory && parsed.DatabaseFile is null:
+                    parsed = parsed with { DatabaseFile = Path.GetFullPath(Value(arguments, ref i)) };
                     break;
                 case "--config" when parsed.ConfigurationFile is null:
                     parsed = parsed with { ConfigurationFile = Path.GetFullPath(Value(arguments, ref i)) };

@@ -124,11 +124,11 @@ internal static class Init
         database.Execute("BEGIN IMMEDIATE");
         instance.Insert(database, authenticator);
         generation.Insert(database, authenticator);
-        HistoryLog.Begin(database, authenticator, instance.Id);
+        HistoryHead.Insert(database, authenticator, instance.Id);
         CatalogueLedger catalogue = new(database, authenticator, Catalogue.Empty);
-        HistoryLog history = new(database, authenticator, historyKey);
+        using HistoryLog history = new(database, authenticator, historyKey);
         catalogue.Add(new KeyStore(StoreId.New(), KeyStore.Default, instance.CreatedAt));
-        history.Append(new HistoryEntry
+        _ = history.Append(new HistoryEntry
         {
             At = instance.CreatedAt,
             Scope = HistoryScope.System,
@@ -137,6 +137,6 @@ internal static class Init
         });
         history.Flush();
         database.Execute("COMMIT");
-        database.Checkpoint();
+        _ = database.TryEmptyLog();
     }
 }

@@ -1,6 +1,4 @@
-using Kmsd.Deletion;
 using Kmsd.Keys;
-using Kmsd.Rotation;
 using Kmsd.Rpc;
 using Kmsd.Storage;
 using Microsoft.Extensions.Hosting;
@@ -9,7 +7,7 @@ using Microsoft.Extensions.Hosting.Systemd;
 namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
-internal sealed class Service(RpcServer server, Writer writer, MaterialCache cache, RotationService rotation, DeletionService deletion, TimeProvider clock) : BackgroundService
+internal sealed class Service(RpcServer server, Writer writer, MaterialCache cache, DueWork due, TimeProvider clock) : BackgroundService
 {
     private static readonly TimeSpan s_sweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
@@ -28,11 +26,11 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
                 return Task.CompletedTask;
             },
             stoppingToken);
-        Task due = EveryAsync(s_dueInterval, RunDueAsync, stoppingToken);
+        Task working = EveryAsync(s_dueInterval, token => due.RunAsync(clock.GetUtcNow(), token), stoppingToken);
         notifier.Notify(ServiceState.Ready);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
-        Task first = await Task.WhenAny(writing, serving, sweeping, due);
+        Task first = await Task.WhenAny(writing, serving, sweeping, working);
         if (first.IsFaulted || !stoppingToken.IsCancellationRequested)
         {
             await first;
@@ -41,18 +39,11 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
 
         notifier.Notify(ServiceState.Stopping);
         await serving;
-        await due;
+        await working;
+        await due.EndAsync();
         writer.Complete();
         await writing;
         await sweeping;
-    }
-
-    /// <summary>Acts on the times that are stored: rotations, deletions, purges.</summary>
-    private async Task RunDueAsync(CancellationToken stopping)
-    {
-        DateTimeOffset now = clock.GetUtcNow();
-        await rotation.RunDueAsync(now, stopping);
-        await deletion.RunDueAsync(now, stopping);
     }
 
     private async Task EveryAsync(TimeSpan interval, Func<CancellationToken, Task> step, CancellationToken stopping)

@@ -60,6 +60,14 @@ internal sealed record DaemonOptions
 
     public int VersionsPerKey { get; set; } = 1_000;
 
+    public int Stores { get; set; } = 1_000;
+
+    /// <summary>Units of work that a principal may ask for in a second; 0: as many as it likes.</summary>
+    public int CostPerSecond { get; set; }
+
+    /// <summary>Units that it may save up; null: what it gets in a second, and enough to make an RSA key.</summary>
+    public int? Burst { get; set; }
+
     public int RetainDays { get; set; } = 400;
 
     /// <summary>The files that were read, for the checks of who may write them.</summary>

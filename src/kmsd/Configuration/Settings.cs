@@ -50,7 +50,9 @@ internal static class Settings
         },
         ["limits"] = new(StringComparer.Ordinal)
         {
-            ["cost_per_second"] = (_, entry) => Only(entry, "0"),
+            ["cost_per_second"] = (options, entry) => options.CostPerSecond = Number(entry, 0, 1 << 30),
+            ["burst"] = (options, entry) => options.Burst = Number(entry, 1, 1 << 30),
+            ["stores"] = (options, entry) => options.Stores = Number(entry, 1, 1 << 16),
             ["connections"] = (options, entry) => options.Connections = Number(entry, 1, 1 << 20),
             ["connections_per_uid"] = (options, entry) => options.ConnectionsPerUid = Number(entry, 1, 1 << 20),
             ["first_request_timeout"] =

@@ -2,6 +2,7 @@ using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.Storage;
 
 namespace Kmsd.Deletion;
@@ -11,7 +12,7 @@ namespace Kmsd.Deletion;
 /// removed, the write-ahead log is emptied, opened material is dropped; what remains is kept for a year.
 /// </summary>
 internal sealed class DeleteKey(
-    CatalogueLedger catalogue, HistoryLog history, Writer writer, MaterialCache cache, TimeProvider clock)
+    CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, MaterialCache cache, TimeProvider clock)
 {
     public async Task<DeleteNowResult> RunAsync(Caller caller, DeleteKeyRequest request, CancellationToken cancellationToken)
     {
@@ -68,7 +69,8 @@ internal sealed class DeleteKey(
             LastUsedAt = key.Usage.Staged.LastUsedAt,
             Grants = key.Grants,
         });
-        history.Append(KeyEntries.Make(operation, caller, key, now));
+        _ = history.Append(KeyEntries.Make(operation, caller, key, now));
+        notices.Append(catalogue.Staged.About(key, NoticeKind.KeyDeleted, caller, now));
         return key;
     }
 }

@@ -42,10 +42,43 @@ internal sealed class ListDeletedKeys(CatalogueLedger catalogue, Operators opera
     };
 }
 
-/// <summary>Removes what remains of a deleted key, when its year is over or by hand: <c>deletedKeys.purge</c>.</summary>
-internal sealed class PurgeDeletedKey(CatalogueLedger catalogue, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
+/// <summary>The history of a deleted key, for operators; that it was read is recorded: <c>deletedKeys.history</c>.</summary>
+internal sealed class ReadDeletedKeyHistory(
+    CatalogueLedger catalogue, HistoryReader reader, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
+{
+    public async Task<HistoryResult> RunAsync(Caller caller, DeletedKeyHistoryRequest request, CancellationToken cancellationToken)
+    {
+        operators.Require(caller);
+        KeyTag tag = PurgeDeletedKey.ParseTag(request.Tag);
+        HistoryQuery query = HistoryRequests.Read(
+            (HistorySubject.Key, tag.ToBytes()), request.Limit, request.Before, request.Operation, request.Principal);
+        _ = await writer.ChangeAsync(
+            () =>
+            {
+                DeletedKey key = catalogue.Staged.Deleted.GetValueOrDefault(tag) ?? throw Refusals.NoSuchKey();
+                return history.Append(new HistoryEntry
+                {
+                    At = clock.GetUtcNow(),
+                    Scope = HistoryScope.System,
+                    Operation = "deletedKeys.history",
+                    Caller = caller,
+                    Detail = key.Tag.Text,
+                });
+            },
+            cancellationToken);
+        return (await reader.ListAsync(query, cancellationToken)).Describe();
+    }
+}
+
+/// <summary>
+/// Erases a deleted key's entries of the history and removes what else remains of it, when its year is over or by hand:
+/// <c>deletedKeys.purge</c>. Entries go in portions; one that is cut off goes on the next time.
+/// </summary>
+internal sealed class PurgeDeletedKey(
+    CatalogueLedger catalogue, HistoryReader reader, HistoryErasure erasure, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
 {
     private const int MostReasonCharacters = 100;
+    private const int EntriesAtOnce = 4096;
 
     public async Task<EmptyResult> RunAsync(Caller caller, PurgeDeletedKeyRequest request, CancellationToken cancellationToken)
     {
@@ -56,48 +89,62 @@ internal sealed class PurgeDeletedKey(CatalogueLedger catalogue, HistoryLog hist
                 KmsErrorCode.InvalidParams, $"A reason is 1 to {MostReasonCharacters} characters, without control characters.");
         }
 
-        if (!KeyTag.TryParse(request.Tag, out KeyTag tag))
+        KeyTag tag = ParseTag(request.Tag);
+        if (!catalogue.Current.Deleted.ContainsKey(tag))
         {
-            throw new KmsException(KmsErrorCode.InvalidParams, "A deleted key is named by its tag: 32 hexadecimal digits.");
+            throw Refusals.NoSuchKey();
         }
 
-        return await writer.ChangeAsync(
-            () =>
-            {
-                DeletedKey key = catalogue.Staged.Deleted.GetValueOrDefault(tag) ?? throw Refusals.NoSuchKey();
-                Purge(key, "deletedKeys.purge", caller, request.Reason);
-                return new EmptyResult();
-            },
-            cancellationToken,
-            erases: true);
+        await RunAsync(tag, caller, request.Reason, cancellationToken);
+        return new EmptyResult();
     }
 
     /// <summary>When its year is over.</summary>
-    public Task<bool> RunDueAsync(KeyTag tag, CancellationToken cancellationToken) => writer.ChangeAsync(
-        () =>
-        {
-            if (catalogue.Staged.Deleted.GetValueOrDefault(tag) is not DeletedKey key || key.PurgeAt > clock.GetUtcNow())
-            {
-                return false;
-            }
-
-            Purge(key, "deletedKeys.purge", null, null);
-            return true;
-        },
-        cancellationToken,
-        erases: true);
-
-    private void Purge(DeletedKey key, string operation, Caller? caller, string? reason)
+    public async Task RunDueAsync(KeyTag tag, CancellationToken cancellationToken)
     {
+        if (catalogue.Current.Deleted.GetValueOrDefault(tag) is DeletedKey key && key.PurgeAt <= clock.GetUtcNow())
+        {
+            await RunAsync(tag, null, null, cancellationToken);
+        }
+    }
+
+    /// <exception cref="KmsException"><c>invalidParams</c></exception>
+    public static KeyTag ParseTag(string text) => KeyTag.TryParse(text, out KeyTag tag)
+        ? tag
+        : throw new KmsException(KmsErrorCode.InvalidParams, "A deleted key is named by its tag: 32 hexadecimal digits.");
+
+    private async Task RunAsync(KeyTag tag, Caller? caller, string? reason, CancellationToken cancellationToken)
+    {
+        using IDisposable turn = await erasure.HoldAsync(cancellationToken);
+        IReadOnlyList<long> entries;
+        while ((entries = await reader.FindOfKeyAsync(tag, EntriesAtOnce, cancellationToken)).Count > 0)
+        {
+            IReadOnlyList<long> portion = entries;
+            _ = await writer.ChangeAsync(
+                () =>
+                {
+                    history.Erase(portion, $"entries of deleted key {tag.Text}", caller, clock.GetUtcNow());
+                    return true;
+                },
+                cancellationToken,
+                erases: true);
+        }
+
+        _ = await writer.ChangeAsync(() => Purge(tag, caller, reason), cancellationToken, erases: true);
+    }
+
+    private bool Purge(KeyTag tag, Caller? caller, string? reason)
+    {
+        DeletedKey key = catalogue.Staged.Deleted.GetValueOrDefault(tag) ?? throw Refusals.NoSuchKey();
         catalogue.Purge(key);
-        history.Append(new HistoryEntry
+        _ = history.Append(new HistoryEntry
         {
             At = clock.GetUtcNow(),
             Scope = HistoryScope.System,
-            Operation = operation,
+            Operation = "deletedKeys.purge",
             Caller = caller,
-            StoreId = key.StoreId.ToBytes(),
             Detail = reason is null ? key.Tag.Text : $"{key.Tag.Text}: {reason}",
         });
+        return true;
     }
 }

@@ -1,6 +1,7 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 
 namespace Kmsd.Deletion;
 
@@ -13,7 +14,8 @@ internal sealed class RequestDeletion(ChangeKey change, MaterialCache cache)
     public async Task<KeyDescription> RunAsync(Caller caller, DeleteKeyRequest request, CancellationToken cancellationToken)
     {
         Key key = await change.RunAsync(
-            caller, request.Key, "keys.requestDeletion", (key, now) => (Decide(key, request.ConfirmName, now), null, null), cancellationToken);
+            caller, request.Key, "keys.requestDeletion", (key, now) => (Decide(key, request.ConfirmName, now), null, $"its material is destroyed at {(now + Window).UtcDateTime:yyyy-MM-dd HH:mm} UTC"), cancellationToken,
+            NoticeKind.DeletionRequested);
         cache.Drop(key.Tag);
         return change.Describe(key, caller);
     }
@@ -35,7 +37,8 @@ internal sealed class CancelDeletion(ChangeKey change)
             request.Key,
             "keys.cancelDeletion",
             (key, now) => (key.RequirePendingDeletion() with { State = KeyState.Disabled, StateChangedAt = now, DeleteAt = null }, null, null),
-            cancellationToken),
+            cancellationToken,
+            NoticeKind.DeletionCancelled),
         caller);
 }
 

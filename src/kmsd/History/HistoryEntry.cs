@@ -1,6 +1,5 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
-using Kmsd.Storage;
 
 namespace Kmsd.History;
 
@@ -44,9 +43,22 @@ internal sealed record HistoryEntry
     /// <summary>SHA-256 of the context that was given, if one was.</summary>
     public byte[]? ContextDigest { get; init; }
 
-    /// <summary>Encodes every field.</summary>
-    public RowEncoding Encode(RowEncoding encoding) => encoding
-        .Start("history").Add(At).Add(Scope).Add(Operation).Add(Caller?.Primary.ToString()).Add((long?)Caller?.Uid)
-        .Add((long?)Caller?.ProcessId).Add(StoreId).Add(Tag?.ToBytes()).Add(Version).Add(Outcome).Add(Detail).Add(Items)
-        .Add(ContextDigest);
+    /// <summary>The entry as it is kept, under its number.</summary>
+    public StoredEntry ToStored(long sequence) => new()
+    {
+        Sequence = sequence,
+        At = At,
+        Scope = Scope,
+        StoreId = StoreId,
+        Tag = Tag?.ToBytes(),
+        Version = Version,
+        Operation = Operation,
+        Principal = Caller?.Primary.ToString(),
+        Uid = Caller?.Uid,
+        ProcessId = Caller?.ProcessId,
+        Outcome = Outcome,
+        Detail = Detail,
+        Items = Items,
+        ContextDigest = ContextDigest,
+    };
 }

@@ -1,5 +1,7 @@
+using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Kms.Hsm;
+using Kmsd.Access;
 using Kmsd.Hosting;
 using Kmsd.Storage;
 
@@ -7,67 +9,104 @@ namespace Kmsd.History;
 
 /// <summary>
 /// The record of every use and change: one row an entry, chained, with one sealed head row that each batch overwrites.
-/// Appended to by the writer alone.
+/// Appended to, and erased from, by the writer alone.
 /// </summary>
-internal sealed class HistoryLog : IBatchParticipant
+internal sealed class HistoryLog : IBatchParticipant, IDisposable
 {
-    private const string InsertEntry = """
-        INSERT INTO history (sequence, at, scope, store_id, tag, version, operation, principal, uid, pid, unit, outcome,
-            detail, items, context_digest, salt, digest, link)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11, $12, $13, $14, $15, $16, $17)
+    /// <summary>The operation of an entry that names what was erased.</summary>
+    public const string PurgeOperation = "history.purge";
+
+    private const string InsertEntry = $"""
+        INSERT INTO history ({StoredEntry.Columns}, salt, digest, link)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         """;
 
-    private const string UpdateHead = """
-        UPDATE history_heads SET sequence = $1, link = $2, mac_generation = $3, encoding_version = $4, row_code = $5 WHERE id = 1
+    private const string EraseEntry = """
+        UPDATE history SET at = NULL, scope = NULL, store_id = NULL, tag = NULL, version = NULL, operation = NULL, principal = NULL,
+            uid = NULL, pid = NULL, unit = NULL, outcome = NULL, detail = NULL, items = NULL, context_digest = NULL, salt = NULL, purged_by = $2
+        WHERE sequence = $1 AND salt IS NOT NULL
         """;
 
     private readonly Database _database;
     private readonly RowAuthenticator _authenticator;
-    private readonly SecretBytes _key;
+    private readonly HistoryRatchet _ratchet;
     private readonly RowEncoding _encoding = new();
 
-    private Head _committed;
-    private Head _staged;
-    private Head _mark;
+    // Boxed, so that a reader never sees half of a new value.
+    private volatile object _committed;
+    private HistoryHead _staged;
+    private HistoryHead _mark;
 
     /// <summary>Takes the chain up where the head row says it ends.</summary>
+    /// <param name="database">The writer's.</param>
+    /// <param name="authenticator">The writer's.</param>
+    /// <param name="historyKey">The first key of the ratchet; stays the caller's, who zeroes it.</param>
     /// <exception cref="StartupException">The head row doesn't verify, or the entries don't end where it says. Entries themselves are not read here.</exception>
     public HistoryLog(Database database, RowAuthenticator authenticator, SecretBytes historyKey)
     {
         _database = database;
         _authenticator = authenticator;
-        _key = historyKey;
-        _committed = _staged = _mark = ReadHead(database, authenticator);
+        _staged = _mark = HistoryHead.Read(database, authenticator);
+        _committed = _staged;
+        _ratchet = new HistoryRatchet(historyKey, _staged.Sequence + 1);
     }
 
-    /// <summary>Writes the head row of an empty history.</summary>
-    public static void Begin(Database database, RowAuthenticator authenticator, ReadOnlySpan<byte> instanceId)
-    {
-        byte[] origin = HistoryChain.Origin(instanceId);
-        byte[] code = authenticator.Code(HeadRow(authenticator, new Head(0, origin)));
-        database.Prepare("""
-            INSERT INTO history_heads (id, sequence, link, ratchet, epoch, set_root, mac_generation, encoding_version, row_code)
-            VALUES (1, 0, $1, 0, 0, NULL, $2, $3, $4)
-            """).BindAll(origin, authenticator.Generation, RowEncoding.Version, code).Execute();
-    }
+    /// <summary>The last entry that is committed.</summary>
+    public HistoryHead Committed => (HistoryHead)_committed;
 
-    /// <summary>Appends an entry to the batch that is being written.</summary>
-    public void Append(HistoryEntry entry)
+    /// <summary>Appends an entry to the batch that is being written; its number.</summary>
+    public long Append(HistoryEntry entry)
     {
+        StoredEntry stored = entry.ToStored(_staged.Sequence + 1);
         byte[] salt = RandomNumberGenerator.GetBytes(HistoryChain.SaltLength);
-        byte[] digest = HistoryChain.Digest(salt, entry.Encode(_encoding).Bytes);
-        long sequence = _staged.Sequence + 1;
-        byte[] link;
-        using (SecretLease lease = _key.Open())
+        byte[] digest = HistoryChain.Digest(salt, stored.Encode(_encoding).Bytes);
+        byte[] link = _ratchet.Link(_staged.Link, stored.Sequence, digest);
+        _database.Prepare(InsertEntry).BindAll(
+            stored.Sequence, stored.At.ToUnixTimeMilliseconds(), stored.Scope, stored.StoreId, stored.Tag, stored.Version, stored.Operation,
+            stored.Principal, stored.Uid, stored.ProcessId, stored.Unit, stored.Outcome, stored.Detail, stored.Items, stored.ContextDigest,
+            salt, digest, link).Execute();
+        _staged = new HistoryHead(stored.Sequence, link);
+        return stored.Sequence;
+    }
+
+    /// <summary>
+    /// Erases entries: content and salt go, digest and link stay, and an entry that names them is appended; a gap that no such
+    /// entry names breaks the verification. The write-ahead log must be emptied after the commit.
+    /// </summary>
+    /// <param name="sequences">In rising order; at least one, each of an entry that stands.</param>
+    /// <param name="what">What they were, for a person.</param>
+    /// <param name="caller">Who asked; null for the daemon itself.</param>
+    /// <param name="now">The time.</param>
+    public void Erase(IReadOnlyList<long> sequences, string what, Caller? caller, DateTimeOffset now)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(sequences.Count);
+        long purge = Append(new HistoryEntry
         {
-            link = HistoryChain.Link(lease.Bytes, _staged.Link, sequence, digest);
+            At = now,
+            Scope = HistoryScope.System,
+            Operation = PurgeOperation,
+            Caller = caller,
+            Detail = what,
+            Items = sequences.Count,
+            ContextDigest = DigestOf(sequences),
+        });
+        Statement erase = _database.Prepare(EraseEntry);
+        foreach (long sequence in sequences)
+        {
+            erase.BindAll(sequence, purge).ExecuteOne();
+        }
+    }
+
+    /// <summary>What a purge entry says of the numbers that it erased: SHA-256 over them, in rising order, each as a big-endian u64.</summary>
+    public static byte[] DigestOf(IReadOnlyList<long> sequences)
+    {
+        byte[] text = new byte[sequences.Count * sizeof(long)];
+        for (int i = 0; i < sequences.Count; i++)
+        {
+            BinaryPrimitives.WriteInt64BigEndian(text.AsSpan(i * sizeof(long)), sequences[i]);
         }
 
-        _database.Prepare(InsertEntry).BindAll(
-            sequence, entry.At.ToUnixTimeMilliseconds(), entry.Scope, entry.StoreId, entry.Tag?.ToBytes(), entry.Version,
-            entry.Operation, entry.Caller?.Primary.ToString(), (long?)entry.Caller?.Uid, (long?)entry.Caller?.ProcessId,
-            entry.Outcome, entry.Detail, entry.Items, entry.ContextDigest, salt, digest, link).Execute();
-        _staged = new Head(sequence, link);
+        return SHA256.HashData(text);
     }
 
     public void Mark() => _mark = _staged;
@@ -76,46 +115,19 @@ internal sealed class HistoryLog : IBatchParticipant
 
     public void Flush()
     {
-        if (_staged.Sequence == _committed.Sequence)
+        if (_staged.Sequence != Committed.Sequence)
         {
-            return;
+            _staged.Update(_database, _authenticator);
         }
-
-        byte[] code = _authenticator.Code(HeadRow(_authenticator, _staged));
-        _database.Prepare(UpdateHead).BindAll(
-            _staged.Sequence, _staged.Link, _authenticator.Generation, RowEncoding.Version, code).ExecuteOne();
     }
 
-    public void Commit() => _committed = _staged;
-
-    public void Rollback() => _staged = _committed;
-
-    private static Head ReadHead(Database database, RowAuthenticator authenticator)
+    public void Commit()
     {
-        Head? head = null;
-        database.Prepare("SELECT sequence, link, mac_generation, encoding_version, row_code FROM history_heads WHERE id = 1 AND ratchet = 0 AND epoch = 0 AND set_root IS NULL")
-            .Query(reader =>
-            {
-                var stored = new Head(reader.GetInt64(0), reader.GetBlob(1));
-                head = authenticator.Verify(HeadRow(authenticator, stored), reader.GetCode(2)) ? stored : null;
-            });
-        Head verified = head ?? throw Broken("The head of the history doesn't verify");
-        Head last = new(0, verified.Link);
-        database.Prepare("SELECT sequence, link FROM history ORDER BY sequence DESC LIMIT 1")
-            .Query(reader => last = new Head(reader.GetInt64(0), reader.GetBlob(1)));
-        if (last.Sequence != verified.Sequence || !last.Link.AsSpan().SequenceEqual(verified.Link))
-        {
-            throw Broken("The history doesn't end where its head says");
-        }
-
-        return verified;
+        _committed = _staged;
+        _ratchet.Commit(_staged.Sequence + 1);
     }
 
-    private static RowEncoding HeadRow(RowAuthenticator authenticator, Head head) =>
-        authenticator.Row("history_heads").Add(head.Sequence).Add(head.Link).Add(0L).Add(0L).Add((byte[]?)null);
+    public void Rollback() => _staged = Committed;
 
-    private static StartupException Broken(string what) => new(
-        ExitCode.Configuration, $"{what}: the database was changed from outside. Restore it from a backup.");
-
-    private readonly record struct Head(long Sequence, byte[] Link);
+    public void Dispose() => _ratchet.Dispose();
 }

@@ -1,22 +1,23 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
+using Kmsd.Notifications;
 using Kmsd.Storage;
 
 namespace Kmsd.Keys;
 
 /// <summary>
-/// The way that every change of one key takes: may he, decide on the newest state, write, record. A decision that gives the
-/// key back as it was changes and records nothing.
+/// The way that every change of one key takes: may he, decide on the newest state, write, record, tell those who hold grants.
+/// A decision that gives the key back as it was changes, records and tells nothing.
 /// </summary>
-internal sealed class ChangeKey(CatalogueLedger catalogue, HistoryLog history, Writer writer, TimeProvider clock)
+internal sealed class ChangeKey(CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, TimeProvider clock)
 {
     /// <summary>Decides on the newest state of the key, and what the history shall say of it besides.</summary>
     public delegate (Key Key, long? Version, string? Detail) Decision(Key key, DateTimeOffset now);
 
     /// <exception cref="KmsException">What the decision refuses, <c>notFound</c>, <c>forbidden</c>, <c>storageUnavailable</c>.</exception>
     public async Task<Key> RunAsync(
-        Caller caller, string keyName, string operation, Decision decide, CancellationToken cancellationToken)
+        Caller caller, string keyName, string operation, Decision decide, CancellationToken cancellationToken, string? notice = null)
     {
         var reference = KeyReference.Parse(keyName);
         _ = catalogue.Current.Require(caller, reference, KeyAction.Manage);
@@ -29,7 +30,12 @@ internal sealed class ChangeKey(CatalogueLedger catalogue, HistoryLog history, W
                 if (!ReferenceEquals(changed, key))
                 {
                     catalogue.Replace(changed);
-                    history.Append(KeyEntries.Make(operation, caller, changed, now) with { Version = version, Detail = detail });
+                    _ = history.Append(KeyEntries.Make(operation, caller, changed, now) with { Version = version, Detail = detail });
+                    if (notice is not null)
+                    {
+                        string? about = version is null ? detail : $"version {version}";
+                        notices.Append(catalogue.Staged.About(catalogue.Staged.Keys[key.Tag], notice, caller, now, about));
+                    }
                 }
 
                 return catalogue.Staged.Keys[key.Tag];

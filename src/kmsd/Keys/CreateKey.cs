@@ -2,13 +2,14 @@ using System.Collections.Immutable;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
+using Kmsd.Notifications;
 using Kmsd.Storage;
 
 namespace Kmsd.Keys;
 
 /// <summary>Makes a key and its first version, sealed by the root key: <c>keys.create</c>.</summary>
 internal sealed class CreateKey(
-    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, VersionMaker versions, Operators operators,
+    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, NoticeLog notices, Writer writer, VersionMaker versions, Operators operators,
     KeyLimits limits, KeyProtection defaultProtection, TimeProvider clock)
 {
     private const string Operation = "keys.create";
@@ -16,7 +17,7 @@ internal sealed class CreateKey(
     public async Task<KeyDescription> RunAsync(Caller caller, CreateKeyRequest request, CancellationToken cancellationToken)
     {
         string storeName = request.Store ?? KeyStore.Default;
-        KeyStore store = catalogue.Current.Require(caller, operators, storeName, StoreAction.CreateKey);
+        KeyStore store = catalogue.Current.Require(caller, operators, storeName, StoreAction.ManageStore);
         Check(request);
 
         // Only now, since resolving names asks the host's name service.
@@ -27,7 +28,7 @@ internal sealed class CreateKey(
         return await writer.ChangeAsync(
             () =>
             {
-                KeyStore staged = catalogue.Staged.Require(caller, operators, storeName, StoreAction.CreateKey);
+                KeyStore staged = catalogue.Staged.Require(caller, operators, storeName, StoreAction.ManageStore);
                 CheckRoom(staged, request.Name);
                 catalogue.Add(key);
                 foreach ((Principal principal, KeyRole role) in firstGrants)
@@ -35,7 +36,7 @@ internal sealed class CreateKey(
                     _ = grants.Add(key.Tag, principal, role, key.CreatedAt);
                 }
 
-                history.Append(new HistoryEntry
+                _ = history.Append(new HistoryEntry
                 {
                     At = key.CreatedAt,
                     Scope = HistoryScope.Key,
@@ -45,6 +46,12 @@ internal sealed class CreateKey(
                     Tag = key.Tag,
                     Version = key.CurrentVersion.Number,
                 });
+                foreach (IGrouping<Principal, KeyRole> granted in firstGrants.GroupBy(grant => grant.Principal, grant => grant.Role))
+                {
+                    notices.Append(catalogue.Staged.To(
+                        [granted.Key], key, NoticeKind.GrantAdded, caller, key.CreatedAt, string.Join(", ", granted.Select(role => Wire.KeyRoles[role]))));
+                }
+
                 return catalogue.Staged.Describe(catalogue.Staged.Keys[key.Tag], caller);
             },
             cancellationToken);

@@ -30,7 +30,7 @@ internal sealed class Decrypt(CatalogueLedger catalogue, VersionCipher cipher, U
                 cancellationToken);
             return new DecryptResult
             {
-                Plaintext = plaintext ?? throw Refusals.DoesNotAuthenticate(),
+                Plaintext = plaintext ?? throw Refusals.Recorded(Refusals.DoesNotAuthenticate()),
                 KeyVersion = ciphertext.Version,
             };
         }

@@ -46,16 +46,16 @@ internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits)
         catalogue.Put(store.Id, member);
     }
 
-    /// <summary>Ends every grant of a principal on keys of a store; how many they were.</summary>
-    public int EndAll(StoreId store, Principal principal)
+    /// <summary>Ends every grant of a principal on keys of a store; which they were.</summary>
+    public IReadOnlyList<(Key Key, KeyRole Role)> EndAll(StoreId store, Principal principal)
     {
-        int ended = 0;
+        List<(Key, KeyRole)> ended = [];
         foreach (Key key in catalogue.Staged.KeysOf(catalogue.Staged.Stores[store]).ToList())
         {
             foreach (Grant grant in key.Grants.Where(grant => grant.Principal == principal))
             {
                 catalogue.Remove(key.Tag, grant);
-                ended++;
+                ended.Add((key, grant.Role));
             }
         }
 

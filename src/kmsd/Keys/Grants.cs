@@ -1,6 +1,7 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
+using Kmsd.Notifications;
 using Kmsd.Storage;
 
 namespace Kmsd.Keys;
@@ -13,7 +14,8 @@ internal sealed class ListGrants(CatalogueLedger catalogue)
 }
 
 /// <summary>Gives a principal a role on a key: <c>grants.add</c>.</summary>
-internal sealed class AddGrant(CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, TimeProvider clock)
+internal sealed class AddGrant(
+    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, NoticeLog notices, Writer writer, TimeProvider clock)
 {
     public async Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
     {
@@ -27,7 +29,8 @@ internal sealed class AddGrant(CatalogueLedger catalogue, GrantBook grants, Hist
                 DateTimeOffset now = clock.GetUtcNow();
                 if (grants.Add(key.Tag, principal, request.Role, now))
                 {
-                    history.Append(GrantEntries.Make("grants.add", caller, key, principal, request.Role, now));
+                    _ = history.Append(GrantEntries.Make("grants.add", caller, key, principal, request.Role, now));
+                    notices.Append(catalogue.Staged.To([principal], key, NoticeKind.GrantAdded, caller, now, Wire.KeyRoles[request.Role]));
                 }
 
                 return catalogue.Staged.Keys[key.Tag];
@@ -40,7 +43,7 @@ internal sealed class AddGrant(CatalogueLedger catalogue, GrantBook grants, Hist
 }
 
 /// <summary>Takes a role on a key away: <c>grants.remove</c>.</summary>
-internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history, Writer writer, TimeProvider clock)
+internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, TimeProvider clock)
 {
     public async Task<GrantsResult> RunAsync(Caller caller, GrantRequest request, CancellationToken cancellationToken)
     {
@@ -55,7 +58,9 @@ internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history,
                 if (held is not null)
                 {
                     catalogue.Remove(key.Tag, held);
-                    history.Append(GrantEntries.Make("grants.remove", caller, key, principal, request.Role, clock.GetUtcNow()));
+                    DateTimeOffset now = clock.GetUtcNow();
+                    _ = history.Append(GrantEntries.Make("grants.remove", caller, key, principal, request.Role, now));
+                    notices.Append(catalogue.Staged.To([principal], key, NoticeKind.GrantRemoved, caller, now, Wire.KeyRoles[request.Role]));
                 }
 
                 return catalogue.Staged.Keys[key.Tag];

@@ -3,7 +3,7 @@ using Kms.Client.Protocol;
 namespace Kmsd.Keys;
 
 /// <summary>Limits that the configuration sets, and checks of those that the wire contract fixes.</summary>
-internal sealed partial record KeyLimits(int KeysPerStore, int GrantsPerKey, int MembersPerStore, int VersionsPerKey)
+internal sealed partial record KeyLimits(int KeysPerStore, int GrantsPerKey, int MembersPerStore, int VersionsPerKey, int Stores)
 {
     /// <summary>How many encryptions are reserved on the disk at a time, ahead of use.</summary>
     public const long EncryptionsReservedAtOnce = 1 << 20;

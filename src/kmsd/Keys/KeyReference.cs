@@ -14,19 +14,24 @@ internal readonly record struct KeyReference
     public static KeyReference Of(KeyTag tag) => new() { Tag = tag, Store = "", Name = "" };
 
     /// <exception cref="KmsException"><c>invalidParams</c>: it has none of the three forms.</exception>
-    public static KeyReference Parse(string text)
+    public static KeyReference Parse(string text) => TryParse(text, out KeyReference reference)
+        ? reference
+        : throw new KmsException(KmsErrorCode.InvalidParams, "A key is named by its tag, by store/name, or by a name in the store 'default'.");
+
+    public static bool TryParse(string text, out KeyReference reference)
     {
         if (KeyTag.TryParse(text, out KeyTag tag))
         {
-            return Of(tag);
+            reference = Of(tag);
+            return true;
         }
 
         int slash = text.IndexOf('/', StringComparison.Ordinal);
         string store = slash < 0 ? KeyStore.Default : text[..slash];
         string name = text[(slash + 1)..];
-        return ResourceName.IsValid(store) && ResourceName.IsValid(name)
-            ? new KeyReference { Store = store, Name = name }
-            : throw new KmsException(KmsErrorCode.InvalidParams, "A key is named by its tag, by store/name, or by a name in the store 'default'.");
+        bool isValid = ResourceName.IsValid(store) && ResourceName.IsValid(name);
+        reference = isValid ? new KeyReference { Store = store, Name = name } : default;
+        return isValid;
     }
 }
 

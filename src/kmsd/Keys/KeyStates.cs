@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Notifications;
 
 namespace Kmsd.Keys;
 
@@ -8,7 +9,8 @@ internal sealed class EnableKey(ChangeKey change)
 {
     public async Task<KeyDescription> RunAsync(Caller caller, KeyRequest request, CancellationToken cancellationToken) => change.Describe(
         await change.RunAsync(
-            caller, request.Key, "keys.enable", (key, now) => (KeyStateChange.To(KeyState.Enabled, key, now), null, null), cancellationToken),
+            caller, request.Key, "keys.enable", (key, now) => (KeyStateChange.To(KeyState.Enabled, key, now), null, null), cancellationToken,
+            NoticeKind.KeyEnabled),
         caller);
 }
 
@@ -18,7 +20,8 @@ internal sealed class DisableKey(ChangeKey change, MaterialCache cache)
     public async Task<KeyDescription> RunAsync(Caller caller, KeyRequest request, CancellationToken cancellationToken)
     {
         Key key = await change.RunAsync(
-            caller, request.Key, "keys.disable", (key, now) => (KeyStateChange.To(KeyState.Disabled, key, now), null, null), cancellationToken);
+            caller, request.Key, "keys.disable", (key, now) => (KeyStateChange.To(KeyState.Disabled, key, now), null, null), cancellationToken,
+            NoticeKind.KeyDisabled);
         cache.Drop(key.Tag);
         return change.Describe(key, caller);
     }

@@ -39,7 +39,7 @@ internal sealed class Reencrypt(CatalogueLedger catalogue, VersionCipher cipher,
             cancellationToken);
         return sealedAnew is Ciphertext ciphertext
             ? new ReencryptResult { Ciphertext = ciphertext.ToString(), KeyVersion = newest.Number, PreviousKeyVersion = old.Version }
-            : throw Refusals.DoesNotAuthenticate();
+            : throw Refusals.Recorded(Refusals.DoesNotAuthenticate());
     }
 
     /// <summary>Who changes the context could choose one that he can have decrypted; so he must be allowed to decrypt.</summary>

@@ -5,9 +5,20 @@ namespace Kmsd.Keys;
 /// <summary>Refusals that must read the same wherever they are born.</summary>
 internal static class Refusals
 {
+    private const string RecordedMark = "kmsd.recorded";
+
     public static KmsException NoSuchKey() => new(KmsErrorCode.NotFound, "There is no such key.");
 
     public static KmsException NoSuchStore() => new(KmsErrorCode.NotFound, "There is no such key store.");
+
+    /// <summary>Marks a refusal that stands in the history already, as what was carried out and said no.</summary>
+    public static KmsException Recorded(KmsException refusal)
+    {
+        refusal.Data[RecordedMark] = true;
+        return refusal;
+    }
+
+    public static bool IsRecorded(KmsException refusal) => refusal.Data.Contains(RecordedMark);
 
     /// <summary>One answer for all causes: altered, malformed, another key, another version, another context.</summary>
     public static KmsException DoesNotAuthenticate() => new(

@@ -56,7 +56,7 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
         }
 
         DateTimeOffset now = clock.GetUtcNow();
-        history.Append(new HistoryEntry
+        _ = history.Append(new HistoryEntry
         {
             At = now,
             Scope = HistoryScope.Key,

@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Notifications;
 
 namespace Kmsd.Keys;
 
@@ -37,7 +38,8 @@ internal sealed class SetVersionState(ChangeKey change, MaterialCache cache)
         Caller caller, VersionRequest request, KeyState state, string operation, CancellationToken cancellationToken)
     {
         Key key = await change.RunAsync(
-            caller, request.Key, operation, (key, now) => (Decide(key, request.Version, state, now), request.Version, null), cancellationToken);
+            caller, request.Key, operation, (key, now) => (Decide(key, request.Version, state, now), request.Version, null), cancellationToken,
+            state == KeyState.Enabled ? NoticeKind.VersionEnabled : NoticeKind.VersionDisabled);
         if (state == KeyState.Disabled)
         {
             cache.Drop(key.Tag);

@@ -46,6 +46,9 @@ internal sealed class HsmRootKey : RootKey
     /// <summary>A key that the token's mac key derives for one use; the caller owns it.</summary>
     public SecretBytes DeriveKey(string label) => _generation.DeriveKey(label);
 
+    public override Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken) =>
+        CallAsync(() => _generation.DeriveKey(label), cancellationToken);
+
     public override async Task<SealedMaterial> SealAsync(
         SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
     {

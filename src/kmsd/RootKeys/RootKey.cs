@@ -40,6 +40,10 @@ internal abstract class RootKey : IDisposable
     public abstract Task<HeldKey> UnwrapAsync(
         SealedMaterial material, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken);
 
+    /// <summary>A 32-byte key for one use, derived by the current generation's mac key; the caller owns it.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken);
+
     /// <summary>Random from the token's generator.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken);

@@ -13,6 +13,8 @@ internal sealed record StoredGeneration(RootGenerationDescriptor Descriptor, Dat
 
     private const string Current = "current";
 
+    public long Number => Descriptor.Number;
+
     public void Insert(Database database, RowAuthenticator authenticator) => database.Prepare("""
         INSERT INTO root_generations (generation, origin, state, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check,
             wrap_mechanism, seal_mechanism, token_family, created_at, rotate_by, share_set_id, threshold,

@@ -2,6 +2,7 @@ using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.Storage;
 
 namespace Kmsd.Rotation;
@@ -11,7 +12,7 @@ namespace Kmsd.Rotation;
 /// sealed often. The material is made outside the writer, and made again if another rotation came first.
 /// </summary>
 internal sealed class RotateKey(
-    CatalogueLedger catalogue, HistoryLog history, Writer writer, VersionMaker versions, KeyLimits limits, TimeProvider clock)
+    CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, VersionMaker versions, KeyLimits limits, TimeProvider clock)
 {
     private const string ByHand = "keys.rotate";
     private const string Timed = "rotation.automatic";
@@ -29,10 +30,7 @@ internal sealed class RotateKey(
                 () => Add(Require(catalogue.Staged), made, ByHand, caller, null, key => key), cancellationToken);
             if (rotated is not null)
             {
-                return catalogue.Current.Describe(
-                    rotated,
-                    caller,
-                    $"Reencrypt what older versions have sealed (crypto.reencrypt), then disable version {made.Number - 1} (versions.disable).");
+                return catalogue.Current.Describe(rotated, caller, AdviceFor(made.Number));
             }
         }
 
@@ -57,6 +55,9 @@ internal sealed class RotateKey(
 
     public static bool IsWorn(Key key) => !key.IsQuarantined && key.Type == KeyType.Aes256Gcm96 && key.State == KeyState.Enabled
         && key.CurrentVersion.EncryptionsUncounted + key.CurrentVersion.Usage.Committed.Items >= KeyLimits.WornAfter;
+
+    private static string AdviceFor(long version) =>
+        $"Reencrypt what older versions have sealed (crypto.reencrypt), then disable version {version - 1} (versions.disable).";
 
     private async Task<bool> RunByItselfAsync(
         KeyTag tag, Func<Key, DateTimeOffset, bool> must, string? detail, Func<Key, DateTimeOffset, Key> after,
@@ -84,7 +85,9 @@ internal sealed class RotateKey(
 
         Key rotated = schedule(key with { Versions = key.Versions.Add(version) });
         catalogue.Replace(rotated);
-        history.Append(KeyEntries.Make(operation, caller, rotated, version.CreatedAt) with { Version = version.Number, Detail = detail });
+        _ = history.Append(KeyEntries.Make(operation, caller, rotated, version.CreatedAt) with { Version = version.Number, Detail = detail });
+        notices.Append(catalogue.Staged.About(
+            catalogue.Staged.Keys[key.Tag], NoticeKind.KeyRotated, caller, version.CreatedAt, $"version {version.Number}. {AdviceFor(version.Number)}"));
         return rotated;
     }
 }

@@ -111,6 +111,39 @@ internal partial interface IKmsRpc
     [JsonRpcMethod("members.remove", UseSingleObjectParameterDeserialization = true)]
     Task<MembersResult> RemoveMemberAsync(RemoveMemberRequest request, CancellationToken cancellationToken);
 
+    [JsonRpcMethod("stores.create", UseSingleObjectParameterDeserialization = true)]
+    Task<StoreDescription> CreateStoreAsync(CreateStoreRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("stores.list", UseSingleObjectParameterDeserialization = true)]
+    Task<ListStoresResult> ListStoresAsync(EmptyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("history.list", UseSingleObjectParameterDeserialization = true)]
+    Task<HistoryResult> ListHistoryAsync(ListHistoryRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("history.verify", UseSingleObjectParameterDeserialization = true)]
+    Task<VerifyHistoryResult> VerifyHistoryAsync(EmptyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("history.export", UseSingleObjectParameterDeserialization = true)]
+    Task<ExportHistoryResult> ExportHistoryAsync(ExportHistoryRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("deletedKeys.history", UseSingleObjectParameterDeserialization = true)]
+    Task<HistoryResult> ReadDeletedKeyHistoryAsync(DeletedKeyHistoryRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("usage.report", UseSingleObjectParameterDeserialization = true)]
+    Task<UsageReportResult> ReportUsageAsync(UsageReportRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("notifications.list", UseSingleObjectParameterDeserialization = true)]
+    Task<ListNotificationsResult> ListNotificationsAsync(ListNotificationsRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("notifications.acknowledge", UseSingleObjectParameterDeserialization = true)]
+    Task<EmptyResult> AcknowledgeNotificationsAsync(AcknowledgeNotificationsRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("notifications.subscribe", UseSingleObjectParameterDeserialization = true)]
+    Task<EmptyResult> SubscribeToNotificationsAsync(EmptyRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("root.status", UseSingleObjectParameterDeserialization = true)]
+    Task<RootStatusResult> RootStatusAsync(EmptyRequest request, CancellationToken cancellationToken);
+
     [JsonRpcMethod("system.status", UseSingleObjectParameterDeserialization = true)]
     Task<StatusResult> StatusAsync(EmptyRequest request, CancellationToken cancellationToken);
 

@@ -1,8 +1,9 @@
-using System.Text.Json;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Audit;
 using Kmsd.Deletion;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.Rotation;
 using Kmsd.Stores;
 
@@ -73,127 +74,188 @@ internal sealed record Operations
 
     public required RemoveMember RemoveMember { get; init; }
 
+    public required CreateStore CreateStore { get; init; }
+
+    public required ListStores ListStores { get; init; }
+
+    public required ListHistory ListHistory { get; init; }
+
+    public required VerifyHistory VerifyHistory { get; init; }
+
+    public required ExportHistory ExportHistory { get; init; }
+
+    public required ReadDeletedKeyHistory ReadDeletedKeyHistory { get; init; }
+
+    public required ReportUsage ReportUsage { get; init; }
+
+    public required ListNotifications ListNotifications { get; init; }
+
+    public required AcknowledgeNotifications AcknowledgeNotifications { get; init; }
+
+    public required ReadRootStatus ReadRootStatus { get; init; }
+
     public required ReadStatus ReadStatus { get; init; }
 
     public required DescribeCaller DescribeCaller { get; init; }
 }
 
-/// <summary>The methods of one connection: each calls one operation in the name of the connection's caller.</summary>
-internal sealed class KmsRpcTarget(Operations operations, Caller caller) : IKmsRpc
+/// <summary>The methods of one connection: each calls one operation in the name of the connection's caller, through the guard.</summary>
+/// <param name="operations">What can be done.</param>
+/// <param name="caller">Who asks.</param>
+/// <param name="guard">The way of each request.</param>
+/// <param name="subscribe">Makes the connection one that notifications are sent on.</param>
+internal sealed class KmsRpcTarget(Operations operations, Caller caller, RequestGuard guard, Action subscribe) : IKmsRpc
 {
     public Task<KeyDescription> CreateKeyAsync(CreateKeyRequest request, CancellationToken cancellationToken) =>
-        operations.CreateKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.create", request, () => operations.CreateKey.RunAsync(caller, request, cancellationToken));
 
     public Task<ListKeysResult> ListKeysAsync(ListKeysRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.ListKeys.Run(caller, request));
+        guard.RunAsync("keys.list", request, () => operations.ListKeys.Run(caller, request));
 
     public Task<KeyDescription> GetKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.GetKey.Run(caller, request));
+        guard.RunAsync("keys.get", request, () => operations.GetKey.Run(caller, request));
 
     public async Task<EncryptResult> EncryptAsync(EncryptRequest request, CancellationToken cancellationToken)
     {
 #pragma warning disable IDISP007 // The request ends here.
         using SensitiveBytes plaintext = request.Plaintext;
 #pragma warning restore IDISP007
-        return await operations.Encrypt.RunAsync(caller, request, cancellationToken);
+        return await guard.RunAsync("crypto.encrypt", request, () => operations.Encrypt.RunAsync(caller, request, cancellationToken));
     }
 
     public Task<DecryptResult> DecryptAsync(DecryptRequest request, CancellationToken cancellationToken) =>
-        operations.Decrypt.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.decrypt", request, () => operations.Decrypt.RunAsync(caller, request, cancellationToken));
 
     public Task<CreateDataKeyResult> CreateDataKeyAsync(CreateDataKeyRequest request, CancellationToken cancellationToken) =>
-        operations.CreateDataKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.createDataKey", request, () => operations.CreateDataKey.RunAsync(caller, request, cancellationToken));
 
     public Task<RandomResult> DrawRandomAsync(RandomRequest request, CancellationToken cancellationToken) =>
-        operations.DrawRandom.RunAsync(request, cancellationToken);
+        guard.RunAsync("crypto.random", request, () => operations.DrawRandom.RunAsync(request, cancellationToken));
 
     public Task<ReencryptResult> ReencryptAsync(ReencryptRequest request, CancellationToken cancellationToken) =>
-        operations.Reencrypt.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.reencrypt", request, () => operations.Reencrypt.RunAsync(caller, request, cancellationToken));
 
     public Task<SignResult> SignAsync(SignRequest request, CancellationToken cancellationToken) =>
-        operations.Sign.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.sign", request, () => operations.Sign.RunAsync(caller, request, cancellationToken));
 
     public Task<VerifyResult> VerifyAsync(VerifyRequest request, CancellationToken cancellationToken) =>
-        operations.Verify.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.verify", request, () => operations.Verify.RunAsync(caller, request, cancellationToken));
 
     public Task<EncryptBatchResult> EncryptBatchAsync(EncryptBatchRequest request, CancellationToken cancellationToken) =>
-        operations.Batches.EncryptAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.encryptBatch", request, () => operations.Batches.EncryptAsync(caller, request, cancellationToken));
 
     public Task<DecryptBatchResult> DecryptBatchAsync(DecryptBatchRequest request, CancellationToken cancellationToken) =>
-        operations.Batches.DecryptAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.decryptBatch", request, () => operations.Batches.DecryptAsync(caller, request, cancellationToken));
 
     public Task<ReencryptBatchResult> ReencryptBatchAsync(ReencryptBatchRequest request, CancellationToken cancellationToken) =>
-        operations.Batches.ReencryptAsync(caller, request, cancellationToken);
+        guard.RunAsync("crypto.reencryptBatch", request, () => operations.Batches.ReencryptAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> UpdateKeyAsync(UpdateKeyRequest request, CancellationToken cancellationToken) =>
-        operations.UpdateKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.update", request, () => operations.UpdateKey.RunAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> RotateKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
-        operations.RotateKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.rotate", request, () => operations.RotateKey.RunAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> SetRotationPeriodAsync(SetRotationPeriodRequest request, CancellationToken cancellationToken) =>
-        operations.SetRotationPeriod.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.setRotationPeriod", request, () => operations.SetRotationPeriod.RunAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> EnableKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
-        operations.EnableKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.enable", request, () => operations.EnableKey.RunAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> DisableKeyAsync(KeyRequest request, CancellationToken cancellationToken) =>
-        operations.DisableKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.disable", request, () => operations.DisableKey.RunAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> RequestDeletionAsync(DeleteKeyRequest request, CancellationToken cancellationToken) =>
-        operations.RequestDeletion.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.requestDeletion", request, () => operations.RequestDeletion.RunAsync(caller, request, cancellationToken));
 
     public Task<KeyDescription> CancelDeletionAsync(KeyRequest request, CancellationToken cancellationToken) =>
-        operations.CancelDeletion.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.cancelDeletion", request, () => operations.CancelDeletion.RunAsync(caller, request, cancellationToken));
 
     public Task<DeleteNowResult> DeleteKeyNowAsync(DeleteKeyRequest request, CancellationToken cancellationToken) =>
-        operations.DeleteKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("keys.deleteNow", request, () => operations.DeleteKey.RunAsync(caller, request, cancellationToken));
 
     public Task<PublicKeyResult> GetPublicKeyAsync(GetPublicKeyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.GetPublicKey.Run(caller, request));
+        guard.RunAsync("keys.getPublicKey", request, () => operations.GetPublicKey.Run(caller, request));
 
     public Task<ListVersionsResult> ListVersionsAsync(ListVersionsRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.ListVersions.Run(caller, request));
+        guard.RunAsync("versions.list", request, () => operations.ListVersions.Run(caller, request));
 
     public Task<VersionDescription> EnableVersionAsync(VersionRequest request, CancellationToken cancellationToken) =>
-        operations.SetVersionState.EnableAsync(caller, request, cancellationToken);
+        guard.RunAsync("versions.enable", request, () => operations.SetVersionState.EnableAsync(caller, request, cancellationToken));
 
     public Task<VersionDescription> DisableVersionAsync(VersionRequest request, CancellationToken cancellationToken) =>
-        operations.SetVersionState.DisableAsync(caller, request, cancellationToken);
+        guard.RunAsync("versions.disable", request, () => operations.SetVersionState.DisableAsync(caller, request, cancellationToken));
 
     public Task<ListDeletedKeysResult> ListDeletedKeysAsync(ListDeletedKeysRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.ListDeletedKeys.Run(caller, request));
+        guard.RunAsync("deletedKeys.list", request, () => operations.ListDeletedKeys.Run(caller, request));
 
     public Task<EmptyResult> PurgeDeletedKeyAsync(PurgeDeletedKeyRequest request, CancellationToken cancellationToken) =>
-        operations.PurgeDeletedKey.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("deletedKeys.purge", request, () => operations.PurgeDeletedKey.RunAsync(caller, request, cancellationToken));
 
     public Task<EmptyResult> ReleaseDeletionsAsync(EmptyRequest request, CancellationToken cancellationToken) =>
-        operations.ReleaseDeletions.RunAsync(caller, cancellationToken);
+        guard.RunAsync("deletions.release", request, () => operations.ReleaseDeletions.RunAsync(caller, cancellationToken));
 
     public Task<GrantsResult> ListGrantsAsync(KeyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.ListGrants.Run(caller, request));
+        guard.RunAsync("grants.list", request, () => operations.ListGrants.Run(caller, request));
 
     public Task<GrantsResult> AddGrantAsync(GrantRequest request, CancellationToken cancellationToken) =>
-        operations.AddGrant.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("grants.add", request, () => operations.AddGrant.RunAsync(caller, request, cancellationToken));
 
     public Task<GrantsResult> RemoveGrantAsync(GrantRequest request, CancellationToken cancellationToken) =>
-        operations.RemoveGrant.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("grants.remove", request, () => operations.RemoveGrant.RunAsync(caller, request, cancellationToken));
 
     public Task<MembersResult> ListMembersAsync(ListMembersRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.ListMembers.Run(caller, request));
+        guard.RunAsync("members.list", request, () => operations.ListMembers.Run(caller, request));
 
     public Task<MembersResult> AddMemberAsync(AddMemberRequest request, CancellationToken cancellationToken) =>
-        operations.AddMember.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("members.add", request, () => operations.AddMember.RunAsync(caller, request, cancellationToken));
 
     public Task<MembersResult> RemoveMemberAsync(RemoveMemberRequest request, CancellationToken cancellationToken) =>
-        operations.RemoveMember.RunAsync(caller, request, cancellationToken);
+        guard.RunAsync("members.remove", request, () => operations.RemoveMember.RunAsync(caller, request, cancellationToken));
+
+    public Task<StoreDescription> CreateStoreAsync(CreateStoreRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("stores.create", request, () => operations.CreateStore.RunAsync(caller, request, cancellationToken));
+
+    public Task<ListStoresResult> ListStoresAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("stores.list", request, () => operations.ListStores.Run(caller));
+
+    public Task<HistoryResult> ListHistoryAsync(ListHistoryRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("history.list", request, () => operations.ListHistory.RunAsync(caller, request, cancellationToken));
+
+    public Task<VerifyHistoryResult> VerifyHistoryAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("history.verify", request, () => operations.VerifyHistory.RunAsync(caller, cancellationToken));
+
+    public Task<ExportHistoryResult> ExportHistoryAsync(ExportHistoryRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("history.export", request, () => operations.ExportHistory.RunAsync(caller, request, cancellationToken));
+
+    public Task<HistoryResult> ReadDeletedKeyHistoryAsync(DeletedKeyHistoryRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("deletedKeys.history", request, () => operations.ReadDeletedKeyHistory.RunAsync(caller, request, cancellationToken));
+
+    public Task<UsageReportResult> ReportUsageAsync(UsageReportRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("usage.report", request, () => operations.ReportUsage.RunAsync(caller, request, cancellationToken));
+
+    public Task<ListNotificationsResult> ListNotificationsAsync(ListNotificationsRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("notifications.list", request, () => operations.ListNotifications.RunAsync(caller, request, cancellationToken));
+
+    public Task<EmptyResult> AcknowledgeNotificationsAsync(AcknowledgeNotificationsRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("notifications.acknowledge", request, () => operations.AcknowledgeNotifications.RunAsync(caller, request, cancellationToken));
+
+    public Task<EmptyResult> SubscribeToNotificationsAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("notifications.subscribe", request, () =>
+        {
+            subscribe();
+            return new EmptyResult();
+        });
+
+    public Task<RootStatusResult> RootStatusAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("root.status", request, () => operations.ReadRootStatus.Run(caller));
 
     public Task<StatusResult> StatusAsync(EmptyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.ReadStatus.Run(caller));
+        guard.RunAsync("system.status", request, () => operations.ReadStatus.Run(caller));
 
     public Task<WhoAmIResult> WhoAmIAsync(EmptyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.DescribeCaller.Run(caller));
+        guard.RunAsync("system.whoAmI", request, () => operations.DescribeCaller.Run(caller));
 
-    public Task<JsonElement> DiscoverAsync(EmptyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(OpenRpcDocument.Element);
+    public Task<System.Text.Json.JsonElement> DiscoverAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("rpc.discover", request, () => OpenRpcDocument.Element);
 }

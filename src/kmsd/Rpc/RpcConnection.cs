@@ -1,7 +1,11 @@
 using System.IO.Pipelines;
 using System.Net.Sockets;
+using System.Text.Json;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Audit;
+using Kmsd.Keys;
+using Kmsd.Notifications;
 using Microsoft.Extensions.Logging;
 using PolyType;
 using StreamJsonRpc;
@@ -28,10 +32,21 @@ internal sealed class RpcConnection : IAsyncDisposable
     private readonly RequestGate _gate;
     private readonly ServerRpc _rpc;
     private readonly ConnectionLimits _limits;
+    private readonly Caller _caller;
+    private readonly Service _service;
+    private readonly CallerShares.Share _share;
+    private readonly ILogger _log;
+    private readonly CancellationTokenSource _ended = new();
+    private NoticeSubscription? _subscription;
+    private Task _sending = Task.CompletedTask;
 
     /// <summary>Takes the socket over.</summary>
-    public RpcConnection(Socket socket, Caller caller, Operations operations, ConnectionLimits limits, ILogger log)
+    public RpcConnection(Socket socket, Caller caller, Service service, ConnectionLimits limits, ILogger log)
     {
+        _caller = caller;
+        _service = service;
+        _log = log;
+        _share = service.Shares.Join(caller);
         _limits = limits;
         _stream = new NetworkStream(socket, ownsSocket: true);
         _gate = new RequestGate(limits.MostInFlight, ConnectionLimits.BytesInFlight);
@@ -47,7 +62,8 @@ internal sealed class RpcConnection : IAsyncDisposable
             PipeWriter.Create(_stream, new StreamPipeWriterOptions(ClearingMemoryPool.Instance, leaveOpen: true)),
             formatter, limits.LongestLine, _gate, _firstRequest);
         _rpc = new ServerRpc(_handler, _gate, log);
-        _rpc.AddLocalRpcTarget(RpcTargetMetadata.FromShape<IKmsRpc>(), new KmsRpcTarget(operations, caller), null);
+        RequestGuard guard = new(caller, _share, service.Limiter, service.Catalogue, service.Refusals);
+        _rpc.AddLocalRpcTarget(RpcTargetMetadata.FromShape<IKmsRpc>(), new KmsRpcTarget(service.Operations, caller, guard, Subscribe), null);
     }
 
     /// <summary>Serves until the client hangs up or <paramref name="stopping"/>; then answers what is in flight.</summary>
@@ -62,13 +78,77 @@ internal sealed class RpcConnection : IAsyncDisposable
         await _rpc.Completion;
     }
 
+    /// <summary>Everything that connections share.</summary>
+    internal sealed record Service(
+        Operations Operations, CatalogueLedger Catalogue, RefusalRecorder Refusals, CallerShares Shares, CostLimiter Limiter, NoticeHub Notices);
+
     public async ValueTask DisposeAsync()
     {
+        _service.Shares.Leave(_share);
+        await _ended.CancelAsync();
+        _subscription?.Dispose();
+        await _sending;
+        _ended.Dispose();
         _rpc.Dispose();
         await _handler.DisposeAsync();
         await _stream.DisposeAsync();
         _gate.Dispose();
         _firstRequest.Dispose();
+    }
+
+    /// <summary>Once is enough: a second time changes nothing.</summary>
+    private void Subscribe()
+    {
+        NoticeSubscription subscription = _service.Notices.Subscribe(_caller);
+        if (Interlocked.CompareExchange(ref _subscription, subscription, null) is not null)
+        {
+            subscription.Dispose();
+            return;
+        }
+
+        _sending = SendAsync(subscription);
+    }
+
+    /// <summary>Sends what comes until the connection ends. Whoever doesn't take it loses the connection.</summary>
+    private async Task SendAsync(NoticeSubscription subscription)
+    {
+        try
+        {
+            await foreach (NotificationDescription notice in subscription.ReadAllAsync(_ended.Token))
+            {
+                await _handler.WriteAsync(Event(notice), _ended.Token);
+            }
+
+            NotificationsLog.SlowSubscriber(_log, _caller.ToString());
+            _handler.StopReading();
+        }
+        catch (Exception exception) when (exception is OperationCanceledException or IOException or ObjectDisposedException or ConnectionLostException)
+        {
+            // The connection has ended, and with it who would read this.
+        }
+    }
+
+    /// <summary>A request without id; built by hand, since the library would write the names that members have in C#.</summary>
+    private static JsonRpcRequest Event(NotificationDescription notice)
+    {
+        Dictionary<string, object?> members = new(StringComparer.Ordinal)
+        {
+            ["sequence"] = notice.Sequence,
+            ["at"] = JsonSerializer.SerializeToElement(notice.At, ProtocolJsonContext.Default.DateTimeOffset).GetString(),
+            ["kind"] = notice.Kind,
+            ["key"] = notice.Key,
+            ["keyName"] = notice.KeyName,
+            ["store"] = notice.Store,
+            ["by"] = notice.By,
+            ["detail"] = notice.Detail,
+        };
+        var present = members.Where(member => member.Value is not null).ToDictionary(StringComparer.Ordinal);
+        return new JsonRpcRequest
+        {
+            Method = "notifications.event",
+            NamedArguments = present,
+            NamedArgumentDeclaredTypes = present.ToDictionary(member => member.Key, member => member.Value!.GetType(), StringComparer.Ordinal),
+        };
     }
 
     /// <summary>StreamJsonRpc with our errors, and with the gate that opens when an answer was sent.</summary>
@@ -111,6 +191,8 @@ internal sealed class RpcConnection : IAsyncDisposable
     }
 }
 
-/// <summary>Types that travel only inside errors.</summary>
+/// <summary>Types that travel only inside errors, and to the client unasked.</summary>
 [GenerateShapeFor(typeof(ErrorDetail))]
+[GenerateShapeFor(typeof(string))]
+[GenerateShapeFor(typeof(long))]
 internal sealed partial class ErrorShapes;

@@ -13,12 +13,21 @@ internal sealed record RpcMethod(string Name, Type Request, Type Result, string 
 {
     /// <summary>How many bytes an answer may hold in memory, where that is more than its request has.</summary>
     public int AnswerBytes { get; init; }
+
+    /// <summary>Whether it uses or changes something, so that its refusal is recorded.</summary>
+    public bool IsRecorded { get; } = IsUseOrChange(Name);
+
+    private static bool IsUseOrChange(string name) => name is not ("crypto.random" or "keys.list" or "keys.get" or "keys.getPublicKey"
+        or "versions.list" or "grants.list" or "stores.list" or "members.list" or "history.list" or "history.verify" or "history.export"
+        or "usage.report" or "deletedKeys.list" or "root.status" or "rpc.discover")
+        && !name.StartsWith("notifications.", StringComparison.Ordinal) && !name.StartsWith("system.", StringComparison.Ordinal);
 }
 
 /// <summary>The table of methods. A test holds it equal to <see cref="IKmsRpc"/>.</summary>
 internal static class RpcMethods
 {
     private const int ListBytes = 128 * 1024;
+    private const int HistoryBytes = 512 * 1024;
 
     public static FrozenDictionary<string, RpcMethod> All { get; } = new RpcMethod[]
     {
@@ -56,6 +65,17 @@ internal static class RpcMethods
         new("members.list", typeof(ListMembersRequest), typeof(MembersResult), "The members of a key store.") { AnswerBytes = ListBytes },
         new("members.add", typeof(AddMemberRequest), typeof(MembersResult), "Makes a principal a member.") { AnswerBytes = ListBytes },
         new("members.remove", typeof(RemoveMemberRequest), typeof(MembersResult), "Ends a membership and its grants.") { AnswerBytes = ListBytes },
+        new("stores.create", typeof(CreateStoreRequest), typeof(StoreDescription), "Makes a key store and its first manager."),
+        new("stores.list", typeof(EmptyRequest), typeof(ListStoresResult), "The caller's key stores.") { AnswerBytes = ListBytes },
+        new("history.list", typeof(ListHistoryRequest), typeof(HistoryResult), "Who did what.") { AnswerBytes = HistoryBytes },
+        new("history.verify", typeof(EmptyRequest), typeof(VerifyHistoryResult), "Computes the history's chain again."),
+        new("history.export", typeof(ExportHistoryRequest), typeof(ExportHistoryResult), "The history as it stands.") { AnswerBytes = HistoryBytes },
+        new("deletedKeys.history", typeof(DeletedKeyHistoryRequest), typeof(HistoryResult), "Who did what with a deleted key.") { AnswerBytes = HistoryBytes },
+        new("usage.report", typeof(UsageReportRequest), typeof(UsageReportResult), "What a store's keys were and did in a month.") { AnswerBytes = ListBytes },
+        new("notifications.list", typeof(ListNotificationsRequest), typeof(ListNotificationsResult), "What concerned the caller.") { AnswerBytes = ListBytes },
+        new("notifications.acknowledge", typeof(AcknowledgeNotificationsRequest), typeof(EmptyResult), "Takes notifications out of the list."),
+        new("notifications.subscribe", typeof(EmptyRequest), typeof(EmptyResult), "Sends notifications on this connection as they come."),
+        new("root.status", typeof(EmptyRequest), typeof(RootStatusResult), "The root key, its generations and its custody."),
         new("system.status", typeof(EmptyRequest), typeof(StatusResult), "Whether the service is well."),
         new("system.whoAmI", typeof(EmptyRequest), typeof(WhoAmIResult), "What the kernel says of the caller."),
         new("rpc.discover", typeof(EmptyRequest), typeof(JsonElement), "This document.") { AnswerBytes = ListBytes },

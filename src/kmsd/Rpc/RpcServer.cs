@@ -11,7 +11,7 @@ namespace Kmsd.Rpc;
 
 /// <summary>Accepts connections and serves each; stops by answering what is in flight.</summary>
 internal sealed class RpcServer(
-    Socket listener, Operations operations, ConnectionCounter connections, ConnectionLimits limits, ILogger<RpcServer> log)
+    Socket listener, RpcConnection.Service service, ConnectionCounter connections, ConnectionLimits limits, ILogger<RpcServer> log)
 {
     // Longer than a connection gives its last answers.
     private static readonly TimeSpan s_drainTime = ConnectionLimits.DrainTime + TimeSpan.FromSeconds(2);
@@ -76,7 +76,7 @@ internal sealed class RpcServer(
 
         try
         {
-            await using RpcConnection connection = new(socket, caller, operations, limits, log);
+            await using RpcConnection connection = new(socket, caller, service, limits, log);
             await connection.RunAsync(stopping);
         }
 #pragma warning disable CA1031 // However a connection ends, it ends alone. What a method threw was answered and logged before.

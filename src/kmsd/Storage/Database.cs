@@ -54,6 +54,49 @@ internal sealed class Database : IDisposable
         }
     }
 
+    /// <summary>Opens another connection that only reads: beside the writer, in the same process or another.</summary>
+    /// <exception cref="StartupException">As <see cref="Open"/>.</exception>
+    public static Database OpenForReading(string path)
+    {
+        if (!File.Exists(path))
+        {
+            throw new StartupException(ExitCode.Configuration, $"There is no database at {path}.");
+        }
+
+        Database database = new(Connect(path, SqliteOpenMode.ReadOnly));
+        try
+        {
+            database.Check(path);
+            database.Execute("PRAGMA trusted_schema = OFF");
+            database.Execute("PRAGMA temp_store = MEMORY");
+            return database;
+        }
+        catch (SqliteException exception)
+        {
+            database.Dispose();
+            throw Unreadable(path, exception);
+        }
+        catch
+        {
+            database.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Reads in one snapshot: what others commit meanwhile isn't seen.</summary>
+    public T ReadSnapshot<T>(Func<Database, T> read)
+    {
+        Execute("BEGIN");
+        try
+        {
+            return read(this);
+        }
+        finally
+        {
+            Execute("ROLLBACK");
+        }
+    }
+
     /// <summary>Makes an empty database; the file must not exist.</summary>
     public static Database Create(string path)
     {
@@ -119,8 +162,8 @@ internal sealed class Database : IDisposable
         }
     }
 
-    /// <summary>Brings the write-ahead log into the file and empties it.</summary>
-    public void Checkpoint() => Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    /// <summary>Brings the write-ahead log into the file and empties it. False if readers were in the way for too long.</summary>
+    public bool TryEmptyLog() => Prepare("PRAGMA wal_checkpoint(TRUNCATE)").QueryNumber() == 0; // The first column: busy.
 
     public void Dispose()
     {
@@ -200,6 +243,7 @@ internal sealed class Database : IDisposable
         Execute("PRAGMA trusted_schema = OFF");
         Execute("PRAGMA temp_store = MEMORY");
         Execute("PRAGMA synchronous = FULL");
+        Execute("PRAGMA busy_timeout = 5000"); // How long an emptying of the log waits for readers.
         _fullySynchronous = true;
     }
 

@@ -66,20 +66,25 @@ internal static class Schema
         CREATE TABLE history (
             sequence INTEGER PRIMARY KEY, at INTEGER, scope TEXT, store_id BLOB, tag BLOB, version INTEGER,
             operation TEXT, principal TEXT, uid INTEGER, pid INTEGER, unit TEXT, outcome TEXT, detail TEXT, items INTEGER,
-            context_digest BLOB, salt BLOB, digest BLOB NOT NULL, link BLOB NOT NULL) STRICT;
+            context_digest BLOB, salt BLOB, digest BLOB NOT NULL, link BLOB NOT NULL, purged_by INTEGER) STRICT;
         CREATE INDEX history_by_key ON history (tag, sequence) WHERE tag IS NOT NULL;
         CREATE INDEX history_by_store ON history (store_id, sequence) WHERE store_id IS NOT NULL;
+        CREATE INDEX history_by_scope ON history (scope, sequence) WHERE store_id IS NULL;
         CREATE TABLE history_heads (
             id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, link BLOB NOT NULL, ratchet INTEGER NOT NULL,
             epoch INTEGER NOT NULL, set_root BLOB,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE notifications (
-            sequence INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, principal TEXT NOT NULL, tag BLOB,
+            sequence INTEGER NOT NULL, principal TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, tag BLOB,
             key_name TEXT, store TEXT, by TEXT, detail TEXT,
-            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            UNIQUE (principal, sequence)) STRICT;
         CREATE TABLE notification_cursors (
             reader TEXT NOT NULL UNIQUE, sequence INTEGER NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE refusals (
+            principal TEXT NOT NULL, minute INTEGER NOT NULL, count INTEGER NOT NULL, operation TEXT NOT NULL, reason TEXT NOT NULL,
+            UNIQUE (principal, minute)) STRICT;
         CREATE TABLE deleted_keys (
             tag BLOB NOT NULL UNIQUE, store_id BLOB NOT NULL, store TEXT NOT NULL, name TEXT NOT NULL, type TEXT NOT NULL,
             protection TEXT NOT NULL, created_at INTEGER NOT NULL, requested_at INTEGER NOT NULL, deleted_at INTEGER NOT NULL,

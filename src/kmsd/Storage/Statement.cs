@@ -69,6 +69,15 @@ internal sealed class Statement
         }
     }
 
+    /// <summary>As long as the row says true.</summary>
+    public void QueryWhile(Func<SqliteDataReader, bool> row)
+    {
+        using SqliteDataReader reader = _command.ExecuteReader();
+        while (reader.Read() && row(reader))
+        {
+        }
+    }
+
     /// <summary>For the database that made it.</summary>
     [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The constructor makes it.")]
     public void Close() => _command.Dispose();
@@ -81,6 +90,9 @@ internal static class SqliteReaderExtensions
 
     public static byte[]? GetBlobOrNull(this SqliteDataReader reader, int column) =>
         reader.IsDBNull(column) ? null : reader.GetFieldValue<byte[]>(column);
+
+    public static string? GetTextOrNull(this SqliteDataReader reader, int column) =>
+        reader.IsDBNull(column) ? null : reader.GetString(column);
 
     public static long? GetNumberOrNull(this SqliteDataReader reader, int column) =>
         reader.IsDBNull(column) ? null : reader.GetInt64(column);

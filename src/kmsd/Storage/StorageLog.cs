@@ -14,5 +14,5 @@ internal static partial class StorageLog
     public static partial void NothingToRollBack(ILogger log, int code);
 
     [LoggerMessage(1003, LogLevel.Critical, "The write-ahead log could not be emptied: destroyed material may still stand in it until it is.")]
-    public static partial void LogNotEmptied(ILogger log, Exception exception);
+    public static partial void LogNotEmptied(ILogger log, Exception? exception);
 }

@@ -103,7 +103,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             batch.Clear();
         }
 
-        database.Checkpoint();
+        _ = database.TryEmptyLog(); // What readers keep from it is emptied at the next start.
     }
 
     private void Write(List<WriteRequest> batch)
@@ -166,8 +166,13 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
         try
         {
-            database.Checkpoint();
-            _mustEmptyLog = false;
+            _mustEmptyLog = !database.TryEmptyLog();
+            if (!_mustEmptyLog)
+            {
+                return;
+            }
+
+            StorageLog.LogNotEmptied(log, null);
         }
         catch (SqliteException exception)
         {

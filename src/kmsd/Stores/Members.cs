@@ -2,6 +2,7 @@ using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.Storage;
 
 namespace Kmsd.Stores;
@@ -31,7 +32,7 @@ internal sealed class AddMember(
                     LastManager.Keep(store, held, operators, caller);
                     DateTimeOffset now = clock.GetUtcNow();
                     grants.AddMember(store, new Member(principal, request.Role, now));
-                    history.Append(MemberDescriptions.Entry(
+                    _ = history.Append(MemberDescriptions.Entry(
                         "members.add", caller, store, $"{principal} {Wire.StoreRoles[request.Role]}", now));
                 }
 
@@ -46,7 +47,7 @@ internal sealed class AddMember(
 
 /// <summary>Ends a membership and every grant that went with it: <c>members.remove</c>.</summary>
 internal sealed class RemoveMember(
-    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
+    CatalogueLedger catalogue, GrantBook grants, HistoryLog history, NoticeLog notices, Writer writer, Operators operators, TimeProvider clock)
 {
     public async Task<MembersResult> RunAsync(Caller caller, RemoveMemberRequest request, CancellationToken cancellationToken)
     {
@@ -59,11 +60,16 @@ internal sealed class RemoveMember(
                 if (store.FindMember(principal) is Member held && (request.Role is null || request.Role == held.Role))
                 {
                     LastManager.Keep(store, held, operators, caller);
-                    int ended = grants.EndAll(store.Id, principal);
+                    DateTimeOffset now = clock.GetUtcNow();
+                    IReadOnlyList<(Key Key, KeyRole Role)> ended = grants.EndAll(store.Id, principal);
                     catalogue.Remove(store.Id, held);
-                    history.Append(MemberDescriptions.Entry(
-                        "members.remove", caller, store, $"{principal} {Wire.StoreRoles[held.Role]}, {ended} grants ended",
-                        clock.GetUtcNow()));
+                    _ = history.Append(MemberDescriptions.Entry(
+                        "members.remove", caller, store, $"{principal} {Wire.StoreRoles[held.Role]}, {ended.Count} grants ended", now));
+                    foreach (IGrouping<Key, KeyRole> lost in ended.GroupBy(grant => grant.Key, grant => grant.Role))
+                    {
+                        notices.Append(catalogue.Staged.To(
+                            [principal], lost.Key, NoticeKind.GrantRemoved, caller, now, string.Join(", ", lost.Select(role => Wire.KeyRoles[role]))));
+                    }
                 }
 
                 return catalogue.Staged.Stores[store.Id];

@@ -3,56 +3,58 @@ using Kmsd.Access;
 
 namespace Kmsd.Tests.Access;
 
+/// <summary>The matrix in code against the table of docs/api.md, which is read here.</summary>
 public sealed class PermissionMatrixTests
 {
-    /// <summary>docs/api.md, "The permission matrix": each row with the columns that have a tick.</summary>
-    [Theory]
-    [InlineData(nameof(KeyAction.None), "")]
-    [InlineData(nameof(KeyAction.Manage), "SM M")]
-    [InlineData(nameof(KeyAction.SeeVersions), "SM M R")]
-    [InlineData(nameof(KeyAction.See), "SM M E D ED R")]
-    [InlineData(nameof(KeyAction.Encrypt), "M E ED")]
-    [InlineData(nameof(KeyAction.Decrypt), "M D ED")]
-    public void On_a_key_each_role_may_what_the_table_says(string action, string columns)
-    {
-        KeyAction parsed = Enum.Parse<KeyAction>(action);
-        string allowed = string.Join(' ', new (string Column, bool IsAllowed)[]
-        {
-            ("none", PermissionMatrix.Allows(StoreRole.None, parsed) || PermissionMatrix.Allows(KeyRole.None, parsed)),
-            ("user", PermissionMatrix.Allows(StoreRole.User, parsed)),
-            ("SM", PermissionMatrix.Allows(StoreRole.Manager, parsed)),
-            ("M", PermissionMatrix.Allows(KeyRole.Manager, parsed)),
-            ("E", PermissionMatrix.Allows(KeyRole.Encryptor, parsed)),
-            ("D", PermissionMatrix.Allows(KeyRole.Decryptor, parsed)),
-            ("ED", PermissionMatrix.Allows(KeyRole.EncryptorDecryptor, parsed)),
-            ("R", PermissionMatrix.Allows(KeyRole.Reviewer, parsed)),
-        }.Where(column => column.IsAllowed).Select(column => column.Column));
-        Assert.Equal(columns, allowed);
-    }
+    private static readonly (string Column, Capacity Capacity)[] s_columns =
+    [
+        ("Operator", Capacity.Operator), ("SM", Capacity.StoreManager), ("M", Capacity.Manager), ("E", Capacity.Encryptor),
+        ("D", Capacity.Decryptor), ("ED", Capacity.EncryptorDecryptor), ("R", Capacity.Reviewer),
+    ];
 
-    [Theory]
-    [InlineData(nameof(StoreAction.None), "")]
-    [InlineData(nameof(StoreAction.ManageMembers), "Operator SM")]
-    [InlineData(nameof(StoreAction.CreateKey), "SM")]
-    [InlineData(nameof(StoreAction.ListKeys), "SM user")]
-    public void On_a_store_each_role_may_what_the_table_says(string action, string columns)
+    [Fact]
+    public void The_table_in_code_is_the_documents()
     {
-        StoreAction parsed = Enum.Parse<StoreAction>(action);
-        string allowed = string.Join(' ', new (string Column, bool IsAllowed)[]
+        string[] rows = [.. PermissionMatrix.Rows.Select(row =>
+            $"| {row.What} |{string.Concat(s_columns.Select(column => row.Allowed.HasFlag(column.Capacity) ? " ✓ |" : " |"))}")];
+        foreach (string row in rows)
         {
-            ("Operator", PermissionMatrix.OperatorMay(parsed)),
-            ("none", PermissionMatrix.Allows(StoreRole.None, parsed)),
-            ("SM", PermissionMatrix.Allows(StoreRole.Manager, parsed)),
-            ("user", PermissionMatrix.Allows(StoreRole.User, parsed)),
-        }.Where(column => column.IsAllowed).Select(column => column.Column));
-        Assert.Equal(columns, allowed);
+            TestContext.Current.TestOutputHelper?.WriteLine(row);
+        }
+
+        Assert.Equal(Document(), rows);
     }
 
     [Fact]
-    public void Every_action_has_its_row_here()
+    public void Every_action_stands_in_exactly_one_row()
     {
-        Assert.Equal(["None", "See", "Encrypt", "Decrypt", "Manage", "SeeVersions"], Enum.GetNames<KeyAction>());
-        Assert.Equal(["None", "ManageMembers", "CreateKey", "ListKeys"], Enum.GetNames<StoreAction>());
+        Assert.All(Enum.GetValues<KeyAction>().Skip(1), action => Assert.Single(PermissionMatrix.Rows, row => row.Key == action));
+        Assert.All(Enum.GetValues<StoreAction>().Skip(1), action => Assert.Single(PermissionMatrix.Rows, row => row.Store == action));
+        Assert.All(Enum.GetValues<HostAction>().Skip(1), action => Assert.Single(PermissionMatrix.Rows, row => row.Host == action));
+    }
+
+    [Fact]
+    public void What_is_asked_of_the_matrix_is_answered_by_its_rows()
+    {
+        foreach (MatrixRow row in PermissionMatrix.Rows)
+        {
+            foreach ((KeyRole role, Capacity capacity) in new[]
+            {
+                (KeyRole.Manager, Capacity.Manager), (KeyRole.Encryptor, Capacity.Encryptor), (KeyRole.Decryptor, Capacity.Decryptor),
+                (KeyRole.EncryptorDecryptor, Capacity.EncryptorDecryptor), (KeyRole.Reviewer, Capacity.Reviewer), (KeyRole.None, Capacity.None),
+            })
+            {
+                Assert.Equal(row.Key != KeyAction.None && capacity != Capacity.None && row.Allowed.HasFlag(capacity), PermissionMatrix.Allows(role, row.Key));
+            }
+
+            bool isForManagers = row.Allowed.HasFlag(Capacity.StoreManager);
+            Assert.Equal(row.Key != KeyAction.None && isForManagers, PermissionMatrix.Allows(StoreRole.Manager, row.Key));
+            Assert.Equal(row.Store != StoreAction.None && isForManagers, PermissionMatrix.Allows(StoreRole.Manager, row.Store));
+            Assert.Equal(row.Store != StoreAction.None && row.Allowed.HasFlag(Capacity.Operator), PermissionMatrix.OperatorMay(row.Store));
+            Assert.False(PermissionMatrix.Allows(StoreRole.User, row.Key));
+            Assert.False(PermissionMatrix.Allows(StoreRole.User, row.Store));
+            Assert.False(PermissionMatrix.Allows(StoreRole.None, row.Key));
+        }
     }
 
     [Fact]
@@ -60,7 +62,17 @@ public sealed class PermissionMatrixTests
     {
         Assert.False(PermissionMatrix.Allows((KeyRole)99, KeyAction.See));
         Assert.False(PermissionMatrix.Allows(KeyRole.Manager, (KeyAction)99));
-        Assert.False(PermissionMatrix.Allows((StoreRole)99, StoreAction.ListKeys));
+        Assert.False(PermissionMatrix.Allows(KeyRole.Manager, KeyAction.None));
+        Assert.False(PermissionMatrix.Allows((StoreRole)99, StoreAction.ManageStore));
         Assert.False(PermissionMatrix.OperatorMay((StoreAction)99));
+        Assert.False(PermissionMatrix.OperatorMay(StoreAction.None));
+    }
+
+    private static IEnumerable<string> Document()
+    {
+        string[] lines = File.ReadAllLines(Path.Combine(Repository.Root(), "docs/api.md"));
+        int header = Array.IndexOf(lines, "| | Operator | SM | M | E | D | ED | R |");
+        Assert.True(header > 0);
+        return lines.Skip(header + 2).TakeWhile(line => line.StartsWith('|'));
     }
 }

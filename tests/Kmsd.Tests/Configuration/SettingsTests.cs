@@ -54,7 +54,9 @@ public sealed class SettingsTests
             rotate_days = 30
             rotate = manual
             [limits]
-            cost_per_second = 0
+            cost_per_second = 5000
+            burst = 9000
+            stores = 7
             connections = 6
             connections_per_uid = 7
             first_request_timeout = 8
@@ -81,7 +83,6 @@ public sealed class SettingsTests
     [InlineData("[daemon]\nsockett = /a", "there is no setting 'sockett' in [daemon]")]
     [InlineData("[daemon]\nSocket = /a", "there is no setting 'Socket'")]
     [InlineData("[demon]\nsocket = /a", "there is no section [demon]")]
-    [InlineData("[limits]\nburst = 1", "there is no setting 'burst'")]
     public void An_unknown_name_is_refused_and_the_known_ones_are_named(string text, string reason)
     {
         string message = Refuse(text);
@@ -91,7 +92,6 @@ public sealed class SettingsTests
     }
 
     [Theory]
-    [InlineData("[limits]\ncost_per_second = 1")]
     [InlineData("[root]\nrotate = automatic")]
     [InlineData("[token]\nwrap = cbc")]
     [InlineData("[token]\nanchor = required")]

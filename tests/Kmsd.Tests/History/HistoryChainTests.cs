@@ -64,6 +64,6 @@ public sealed class HistoryChainTests
             entry with { ContextDigest = [1] },
         ];
         Assert.Equal(
-            entries.Length, entries.Select(each => Convert.ToHexString(each.Encode(new RowEncoding()).Bytes)).Distinct().Count());
+            entries.Length, entries.Select(each => Convert.ToHexString(each.ToStored(1).Encode(new RowEncoding()).Bytes)).Distinct().Count());
     }
 }

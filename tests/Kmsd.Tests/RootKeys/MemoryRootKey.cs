@@ -40,6 +40,12 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
 
     public SecretBytes DeriveKey(string label) => new(HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes(label)));
 
+    public override Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken)
+    {
+        CheckAvailable();
+        return Task.FromResult(DeriveKey(label));
+    }
+
     public override Task<SealedMaterial> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
     {
         CheckAvailable();

@@ -11,11 +11,13 @@ public sealed class RpcMethodsTests
     private static readonly string[] s_contract =
     [
         "crypto.createDataKey", "crypto.decrypt", "crypto.decryptBatch", "crypto.encrypt", "crypto.encryptBatch", "crypto.random",
-        "crypto.reencrypt", "crypto.reencryptBatch", "crypto.sign", "crypto.verify", "deletedKeys.list", "deletedKeys.purge",
-        "deletions.release", "grants.add", "grants.list", "grants.remove", "keys.cancelDeletion", "keys.create", "keys.deleteNow",
+        "crypto.reencrypt", "crypto.reencryptBatch", "crypto.sign", "crypto.verify", "deletedKeys.history", "deletedKeys.list",
+        "deletedKeys.purge", "deletions.release", "grants.add", "grants.list", "grants.remove", "history.export", "history.list", "history.verify",
+        "keys.cancelDeletion", "keys.create", "keys.deleteNow",
         "keys.disable", "keys.enable", "keys.get", "keys.getPublicKey", "keys.list", "keys.requestDeletion", "keys.rotate",
-        "keys.setRotationPeriod", "keys.update", "members.add", "members.list", "members.remove", "rpc.discover", "system.status",
-        "system.whoAmI", "versions.disable", "versions.enable", "versions.list",
+        "keys.setRotationPeriod", "keys.update", "members.add", "members.list", "members.remove", "notifications.acknowledge",
+        "notifications.list", "notifications.subscribe", "root.status", "rpc.discover", "stores.create", "stores.list", "system.status",
+        "system.whoAmI", "usage.report", "versions.disable", "versions.enable", "versions.list",
     ];
 
     [Fact]

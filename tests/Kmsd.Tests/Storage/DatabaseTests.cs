@@ -9,7 +9,8 @@ public sealed class DatabaseTests : IDisposable
     private static readonly string[] s_tables =
     [
         "credentials", "deleted_keys", "grants", "history", "history_heads", "instance", "keys", "members",
-        "notification_cursors", "notifications", "root_generations", "stores", "version_material", "versions",
+        "notification_cursors", "notifications", "refusals", "root_generations", "stores", "version_material",
+        "versions",
     ];
 
     private readonly TemporaryFolder _folder = new();

@@ -1,0 +1,62 @@
+namespace Kms.Client.Protocol;
+
+/// <summary>Answer of <c>root.status</c></summary>
+public sealed class RootStatusResult
+{
+    /// <summary>The current generation.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary><c>token</c> or <c>ceremony</c>.</summary>
+    public required string Origin { get; init; }
+
+    /// <summary>When the current generation was made.</summary>
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>When it must have been replaced.</summary>
+    public required DateTimeOffset RotateBy { get; init; }
+
+    /// <summary>Who holds shares of it.</summary>
+    public required CustodyDescription Custody { get; init; }
+
+    /// <summary>Every generation in the token, oldest first.</summary>
+    public required RootGenerationDescription[] Generations { get; init; }
+
+    /// <summary>How far the re-wrapping of versions under the current generation is.</summary>
+    public required RewrapDescription Rewrap { get; init; }
+}
+
+/// <summary>Who holds shares of the root key.</summary>
+public sealed class CustodyDescription
+{
+    /// <summary><c>none</c>: nobody holds a share; the token's own backup is all there is.</summary>
+    public required string Kind { get; init; }
+}
+
+/// <summary>A generation of the root key.</summary>
+public sealed class RootGenerationDescription
+{
+    /// <summary>Its number, from 1.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary><c>current</c> or <c>old</c>.</summary>
+    public required string State { get; init; }
+
+    /// <summary><c>token</c> or <c>ceremony</c>.</summary>
+    public required string Origin { get; init; }
+
+    /// <summary>When it was made.</summary>
+    public required DateTimeOffset CreatedAt { get; init; }
+
+    /// <summary>How many versions it carries.</summary>
+    public required long Versions { get; init; }
+}
+
+/// <summary>Progress of re-wrapping.</summary>
+public sealed class RewrapDescription
+{
+    /// <summary>Versions that the current generation carries.</summary>
+    public required long Done { get; init; }
+
+    /// <summary>Versions in all.</summary>
+    public required long Total { get; init; }
+}

@@ -1,0 +1,30 @@
+using Kmsd.Audit;
+using Kmsd.Deletion;
+using Kmsd.Rotation;
+
+namespace Kmsd.Commands;
+
+/// <summary>What the daemon does by itself, on the times that are stored: rotations, deletions, purges, retention, notices of the root key.</summary>
+internal sealed class DueWork(
+    RotationService rotation, DeletionService deletion, RetentionService retention, RootKeyWatch watch, StrangerCounter strangers)
+{
+    private const int LooksBetweenCounts = 5;
+
+    private int _looks;
+
+    /// <summary>One look; called every second.</summary>
+    public async Task RunAsync(DateTimeOffset now, CancellationToken stopping)
+    {
+        await rotation.RunDueAsync(now, stopping);
+        await deletion.RunDueAsync(now, stopping);
+        await watch.RunDueAsync(now, stopping);
+        await retention.RunDueAsync(now, stopping);
+        if (++_looks % LooksBetweenCounts == 0)
+        {
+            await strangers.WriteAsync(stopping);
+        }
+    }
+
+    /// <summary>What is still to be written when nobody calls any more.</summary>
+    public Task EndAsync() => strangers.WriteAsync(CancellationToken.None);
+}

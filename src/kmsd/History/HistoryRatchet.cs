@@ -1,0 +1,93 @@
+using Kms.Hsm;
+
+namespace Kmsd.History;
+
+/// <summary>
+/// The history key where it stands now. It only goes forward: the key of committed entries is zeroed once the commit has
+/// gone beyond them. For the writer alone.
+/// </summary>
+internal sealed class HistoryRatchet : IDisposable
+{
+    private SecretBytes _committed;
+    private long _committedIndex;
+    private SecretBytes? _staged;
+    private long _stagedIndex;
+
+    /// <param name="first">The key of the first entries; stays the caller's, who zeroes it.</param>
+    /// <param name="sequence">Of the entry that comes next.</param>
+    public HistoryRatchet(SecretBytes first, long sequence)
+    {
+        _committed = Forward(first, HistoryChain.KeyIndex(sequence));
+        _committedIndex = HistoryChain.KeyIndex(sequence);
+    }
+
+    public byte[] Link(ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
+    {
+        using SecretLease lease = KeyOf(HistoryChain.KeyIndex(sequence)).Open();
+        return HistoryChain.Link(lease.Bytes, previous, sequence, digest);
+    }
+
+    /// <summary>Older entries than the next one are committed, and never linked again.</summary>
+    public void Commit(long nextSequence)
+    {
+        long index = HistoryChain.KeyIndex(nextSequence);
+        if (index > _committedIndex)
+        {
+            SecretBytes next = _staged is not null && _stagedIndex == index ? _staged : Forward(_committed, index - _committedIndex);
+            (_staged, SecretBytes? left) = (null, ReferenceEquals(next, _staged) ? null : _staged);
+            left?.Dispose();
+            _committed.Dispose();
+            _committed = next;
+            _committedIndex = index;
+        }
+    }
+
+    public void Dispose()
+    {
+        _staged?.Dispose();
+        _committed.Dispose();
+    }
+
+    /// <summary>A key some steps further; the caller owns it.</summary>
+    public static SecretBytes Forward(SecretBytes key, long steps)
+    {
+        SecretBytes current;
+        using (SecretLease lease = key.Open())
+        {
+            byte[] copy = GC.AllocateUninitializedArray<byte>(lease.Bytes.Length, pinned: true);
+            lease.Bytes.CopyTo(copy);
+            current = new SecretBytes(copy); // Takes over, and zeroes the source.
+        }
+
+        for (long step = 0; step < steps; step++)
+        {
+            using SecretBytes before = current;
+#pragma warning disable IDISP003 // It is disposed as the one before.
+            current = new SecretBytes(before.Length, next =>
+            {
+                using SecretLease lease = before.Open();
+                HistoryChain.Next(lease.Bytes, next);
+            });
+#pragma warning restore IDISP003
+        }
+
+        return current;
+    }
+
+    private SecretBytes KeyOf(long index)
+    {
+        if (index == _committedIndex)
+        {
+            return _committed;
+        }
+
+        if (_staged is null || _stagedIndex != index)
+        {
+            _staged?.Dispose();
+            _staged = Forward(_committed, index - _committedIndex);
+            _stagedIndex = index;
+        }
+
+        return _staged;
+    }
+}

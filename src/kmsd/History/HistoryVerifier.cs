@@ -1,0 +1,170 @@
+using System.Security.Cryptography;
+using Kms.Hsm;
+using Kmsd.Storage;
+using Microsoft.Data.Sqlite;
+
+namespace Kmsd.History;
+
+/// <summary>What a verification found.</summary>
+/// <param name="Entries">How many entries were read.</param>
+/// <param name="FirstBad">The number of the first that isn't as it was written, is missing, or was erased without a purge entry.</param>
+internal readonly record struct HistoryVerdict(long Entries, long? FirstBad)
+{
+    public bool IsGood => FirstBad is null;
+}
+
+/// <summary>
+/// Reads the whole history and computes it again: each entry's digest, each link, and for each erased entry that a purge entry
+/// names it. A chain that ends before its head, or beyond it, is bad where it ends.
+/// </summary>
+internal sealed class HistoryVerifier : IDisposable
+{
+    private const int PageLength = 10_000;
+
+    private const string SelectPage = $"""
+        SELECT {StoredEntry.Columns}, salt, digest, link, purged_by FROM history
+        WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3
+        """;
+
+    private readonly RowEncoding _encoding = new();
+
+    // By the number of the purge entry that they point to, the erased entries that it must name.
+    private readonly Dictionary<long, List<long>> _erased = [];
+    private SecretBytes _key;
+    private long _keyIndex;
+    private HistoryHead _at;
+    private long _lastRead = long.MinValue;
+    private long? _firstBad;
+
+    /// <param name="historyKey">The first key of the ratchet; stays the caller's.</param>
+    /// <param name="instanceId">Whose history it is.</param>
+    public HistoryVerifier(SecretBytes historyKey, ReadOnlySpan<byte> instanceId)
+    {
+        _key = HistoryRatchet.Forward(historyKey, 0);
+        _at = new HistoryHead(0, HistoryChain.Origin(instanceId));
+    }
+
+    /// <summary>How many entries were read.</summary>
+    public long Entries { get; private set; }
+
+    /// <summary>Verifies the next page of entries. False when there is no more, or something bad was found.</summary>
+    /// <param name="database">Any connection to it. No entry may be erased between the first page and the last.</param>
+    /// <param name="last">The number of the last entry to look at.</param>
+    public bool ReadPage(Database database, long last)
+    {
+        int rows = 0;
+        database.Prepare(SelectPage).BindAll(_lastRead, last, PageLength).QueryWhile(reader =>
+        {
+            rows++;
+            Entries++;
+            _lastRead = reader.GetInt64(0);
+            if (!Check(reader))
+            {
+                _firstBad ??= Math.Min(_at.Sequence, _lastRead);
+            }
+
+            return _firstBad is null;
+        });
+        return rows == PageLength && _firstBad is null;
+    }
+
+    /// <summary>The verdict, after the last page.</summary>
+    /// <param name="head">Where the history must end; null if its row doesn't verify.</param>
+    public HistoryVerdict Finish(HistoryHead? head)
+    {
+        if (_firstBad is null)
+        {
+            bool isWhole = head is HistoryHead end && end.Sequence == _at.Sequence && end.Link.AsSpan().SequenceEqual(_at.Link);
+            long? unnamed = _erased.Values.Select(sequences => (long?)sequences[0]).Min();
+            _firstBad = unnamed ?? (isWhole ? null : Math.Min(_at.Sequence, head?.Sequence ?? _at.Sequence) + 1);
+        }
+
+        return new HistoryVerdict(Entries, _firstBad);
+    }
+
+    public void Dispose() => _key.Dispose();
+
+    /// <summary>Moves on by one row; false if it is bad, and then <see cref="_at"/> has the number that should stand there.</summary>
+    private bool Check(SqliteDataReader reader)
+    {
+        long sequence = reader.GetInt64(0);
+        byte[] digest = reader.GetBlob(StoredEntry.ColumnCount + 1);
+        byte[] link = reader.GetBlob(StoredEntry.ColumnCount + 2);
+        byte[] before = _at.Link;
+        _at = new HistoryHead(_at.Sequence + 1, link);
+        if (sequence != _at.Sequence || !IsLinked(before, digest, link))
+        {
+            return false;
+        }
+
+        long? purgedBy = reader.GetNumberOrNull(StoredEntry.ColumnCount + 3);
+        return reader.IsDBNull(StoredEntry.ColumnCount)
+            ? IsErased(reader) && purgedBy > sequence && Note(purgedBy.Value, sequence)
+            : purgedBy is null && IsAsWritten(reader, digest);
+    }
+
+    private bool IsLinked(byte[] before, byte[] digest, byte[] link)
+    {
+        long index = HistoryChain.KeyIndex(_at.Sequence);
+        if (index != _keyIndex)
+        {
+            SecretBytes next = HistoryRatchet.Forward(_key, index - _keyIndex);
+            _key.Dispose();
+            _key = next;
+            _keyIndex = index;
+        }
+
+        if (digest.Length != SHA256.HashSizeInBytes)
+        {
+            return false;
+        }
+
+        using SecretLease lease = _key.Open();
+        return CryptographicOperations.FixedTimeEquals(HistoryChain.Link(lease.Bytes, before, _at.Sequence, digest), link);
+    }
+
+    private bool IsAsWritten(SqliteDataReader reader, byte[] digest)
+    {
+        StoredEntry entry;
+        try
+        {
+            entry = StoredEntry.Read(reader);
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or InvalidCastException)
+        {
+            return false;
+        }
+
+        byte[] salt = reader.GetBlob(StoredEntry.ColumnCount);
+        return HistoryChain.Digest(salt, entry.Encode(_encoding).Bytes).AsSpan().SequenceEqual(digest)
+            && (entry.Operation != HistoryLog.PurgeOperation || Names(entry));
+    }
+
+    /// <summary>Nothing but number, digest, link and who erased it.</summary>
+    private static bool IsErased(SqliteDataReader reader) => Enumerable.Range(1, StoredEntry.ColumnCount - 1).All(reader.IsDBNull);
+
+    private bool Note(long purge, long sequence)
+    {
+        if (!_erased.TryGetValue(purge, out List<long>? sequences))
+        {
+            _erased.Add(purge, sequences = []);
+        }
+
+        sequences.Add(sequence);
+        return true;
+    }
+
+    /// <summary>An entry that says that it erased others: they must be those that point to it.</summary>
+    private bool Names(StoredEntry entry)
+    {
+        if (!_erased.Remove(entry.Sequence, out List<long>? sequences))
+        {
+            return false;
+        }
+
+        bool isNamed = entry.Items == sequences.Count && entry.ContextDigest is byte[] digest
+            && digest.AsSpan().SequenceEqual(HistoryLog.DigestOf(sequences));
+        _firstBad = isNamed ? _firstBad : sequences[0];
+        return isNamed;
+    }
+}

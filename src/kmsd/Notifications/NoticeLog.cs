@@ -1,0 +1,159 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace Kmsd.Notifications;
+
+/// <summary>
+/// Keeps each notice once for each principal that it concerns, in the transaction of what it tells; after the commit it goes
+/// to those who listen, and to the journal. Numbers rise and are never used again, also after everything older was removed.
+/// For the writer alone.
+/// </summary>
+internal sealed class NoticeLog : IBatchParticipant
+{
+    /// <summary>How long a notice is kept.</summary>
+    public static readonly TimeSpan Kept = TimeSpan.FromDays(90);
+
+    // The row of the cursors that belongs to no reader: the last number given out.
+    private const string Nobody = "";
+
+    private readonly Database _database;
+    private readonly RowAuthenticator _authenticator;
+    private readonly NoticeHub _hub;
+    private readonly ILogger _log;
+    private readonly List<(long Sequence, Notice Notice)> _staged = [];
+    private long _committedLast;
+    private long _last;
+    private int _mark;
+
+    public NoticeLog(Database database, RowAuthenticator authenticator, NoticeHub hub, ILogger log)
+    {
+        _database = database;
+        _authenticator = authenticator;
+        _hub = hub;
+        _log = log;
+        _committedLast = _last = ReadLast();
+    }
+
+    /// <summary>The last number given out.</summary>
+    public long LastNumber => _last;
+
+    /// <summary>Adds a notice to the batch that is being written; one that concerns nobody is none.</summary>
+    public void Append(Notice notice)
+    {
+        if (notice.Recipients.Count == 0)
+        {
+            return;
+        }
+
+        long sequence = ++_last;
+        foreach (Principal recipient in notice.Recipients)
+        {
+            _database.Prepare("""
+                INSERT INTO notifications (sequence, principal, at, kind, tag, key_name, store, by, detail, mac_generation, encoding_version, row_code)
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                """).BindAll(
+                sequence, recipient.ToString(), notice.At.ToUnixTimeMilliseconds(), notice.Kind, notice.Tag?.ToBytes(), notice.KeyName, notice.Store,
+                notice.By?.ToString(), notice.Detail, _authenticator.Generation, RowEncoding.Version,
+                _authenticator.Code(NoticeRows.Notice(_authenticator, sequence, recipient.ToString(), notice.Describe(sequence)))).ExecuteOne();
+        }
+
+        _staged.Add((sequence, notice));
+    }
+
+    /// <summary>Notes up to where a reader has seen what concerned him. It never goes back.</summary>
+    public void Acknowledge(string reader, long upTo)
+    {
+        if (upTo > NoticeRows.ReadCursor(_database, _authenticator, reader))
+        {
+            PutCursor(reader, upTo);
+        }
+    }
+
+    /// <summary>Removes what is older than it is kept.</summary>
+    public void RemoveOld(DateTimeOffset now) => _database.Prepare("DELETE FROM notifications WHERE at < $1")
+        .BindAll((now - Kept).ToUnixTimeMilliseconds()).Execute();
+
+    public void Mark() => _mark = _staged.Count;
+
+    public void ReturnToMark()
+    {
+        _staged.RemoveRange(_mark, _staged.Count - _mark);
+        _last = _staged.Count > 0 ? _staged[^1].Sequence : _committedLast;
+    }
+
+    public void Flush()
+    {
+        if (_last != _committedLast)
+        {
+            PutCursor(Nobody, _last);
+        }
+    }
+
+    public void Commit()
+    {
+        foreach ((long sequence, Notice notice) in _staged)
+        {
+            NotificationsLog.Noticed(
+                _log, sequence, notice.Kind, notice.Tag?.Text ?? "-", notice.KeyName ?? "-", notice.Store ?? "-", notice.Recipients.Count,
+                notice.By?.ToString() ?? "kmsd", notice.Detail ?? "");
+            _hub.Publish(notice.Describe(sequence), notice.Recipients);
+        }
+
+        _staged.Clear();
+        _committedLast = _last;
+    }
+
+    public void Rollback()
+    {
+        _staged.Clear();
+        _last = _committedLast;
+    }
+
+    private void PutCursor(string reader, long sequence) => _database.Prepare("""
+        INSERT INTO notification_cursors (reader, sequence, mac_generation, encoding_version, row_code) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT (reader) DO UPDATE SET sequence = excluded.sequence, mac_generation = excluded.mac_generation,
+            encoding_version = excluded.encoding_version, row_code = excluded.row_code
+        """).BindAll(
+        reader, sequence, _authenticator.Generation, RowEncoding.Version,
+        _authenticator.Code(NoticeRows.Cursor(_authenticator, reader, sequence))).Execute();
+
+    /// <summary>At least as high as every number that stands anywhere, whatever became of the row that says it.</summary>
+    private long ReadLast() => _database.Prepare("""
+        SELECT max(coalesce((SELECT max(sequence) FROM notification_cursors), 0), coalesce((SELECT max(sequence) FROM notifications), 0))
+        """).QueryNumber();
+}
+
+/// <summary>How notices and cursors are encoded for their codes.</summary>
+internal static class NoticeRows
+{
+    public static RowEncoding Notice(RowAuthenticator authenticator, long sequence, string principal, NotificationDescription notice) =>
+        authenticator.Row("notifications").Add(sequence).Add(principal).Add(notice.At).Add(notice.Kind).Add(notice.Key)
+            .Add(notice.KeyName).Add(notice.Store).Add(notice.By).Add(notice.Detail);
+
+    /// <summary>0 where there is none, and where somebody moved it on to hide what its reader hasn't seen: then all is shown again.</summary>
+    public static long ReadCursor(Database database, RowAuthenticator authenticator, string reader)
+    {
+        long cursor = 0;
+        database.Prepare("SELECT sequence, mac_generation, encoding_version, row_code FROM notification_cursors WHERE reader = $1").BindAll(reader).Query(row =>
+            cursor = authenticator.Verify(Cursor(authenticator, reader, row.GetInt64(0)), row.GetCode(1)) ? row.GetInt64(0) : 0);
+        return cursor;
+    }
+
+    public static RowEncoding Cursor(RowAuthenticator authenticator, string reader, long sequence) =>
+        authenticator.Row("notification_cursors").Add(reader).Add(sequence);
+}
+
+internal static partial class NotificationsLog
+{
+    [LoggerMessage(6001, LogLevel.Information, "Notice {Sequence} {Kind}: key {Tag} '{KeyName}' of store '{Store}', to {Recipients} principals, by {By}. {Detail}")]
+    public static partial void Noticed(
+        ILogger log, long sequence, string kind, string tag, string keyName, string store, int recipients, string by, string detail);
+
+    [LoggerMessage(6002, LogLevel.Critical, "Notice {Sequence} for {Principal} doesn't match its authentication code; it isn't shown.")]
+    public static partial void Bad(ILogger log, long sequence, string principal);
+
+    [LoggerMessage(6003, LogLevel.Warning, "{Caller} doesn't take its notifications; its connection is closed.")]
+    public static partial void SlowSubscriber(ILogger log, string caller);
+}

@@ -1,0 +1,31 @@
+namespace Kmsd.Storage;
+
+/// <summary>
+/// Reads beside the writer, over a connection of its own: what is committed, a query at a time, off the caller's thread. A
+/// query should be short, since one that runs keeps the write-ahead log from being emptied.
+/// </summary>
+/// <param name="path">Of a database that the writer has opened and checked.</param>
+internal sealed class DatabaseReader(string path) : IDisposable
+{
+    private readonly SemaphoreSlim _turn = new(1);
+    private Database? _database;
+
+    public async Task<T> ReadAsync<T>(Func<Database, T> read, CancellationToken cancellationToken)
+    {
+        await _turn.WaitAsync(cancellationToken);
+        try
+        {
+            return await Task.Run(() => read(_database ??= Database.OpenForReading(path)), cancellationToken);
+        }
+        finally
+        {
+            _ = _turn.Release();
+        }
+    }
+
+    public void Dispose()
+    {
+        _database?.Dispose();
+        _turn.Dispose();
+    }
+}
