@@ -1,8 +1,10 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using System.Net.Sockets;
 using Kms.Client.Protocol;
 using PolyType;
 using StreamJsonRpc;
+using StreamJsonRpc.Protocol;
 
 namespace Kms.Benchmarks;
 
@@ -47,13 +49,41 @@ internal sealed class EchoServer : IEcho
             TypeShapeProvider = PolyType.SourceGenerator.TypeShapeProvider_Kms_Benchmarks.Default,
             JsonSerializerOptions = ProtocolJsonContext.Default.Options,
         };
-        await using NewLineDelimitedMessageHandler handler = new(PipeWriter.Create(stream), PipeReader.Create(stream), formatter)
-        {
-            NewLine = NewLineDelimitedMessageHandler.NewLineStyle.Lf,
-        };
+        await using CopyingHandler handler = new(PipeWriter.Create(stream), PipeReader.Create(stream), formatter);
         using JsonRpc rpc = new(handler);
         rpc.AddLocalRpcTarget(RpcTargetMetadata.FromShape<IEcho>(), new EchoServer(), null);
         rpc.StartListening();
         await rpc.Completion;
+    }
+
+    /// <summary>
+    /// The library's own handler lets a message read from the pipe's buffer after it was given back for the next read, which
+    /// shows as broken JSON as soon as connections share buffers; so each line is copied, which any server must do.
+    /// </summary>
+    private sealed class CopyingHandler : NewLineDelimitedMessageHandler
+    {
+        public CopyingHandler(PipeWriter writer, PipeReader reader, IJsonRpcMessageTextFormatter formatter)
+            : base(writer, reader, formatter) => NewLine = NewLineStyle.Lf;
+
+        protected override async ValueTask<JsonRpcMessage?> ReadCoreAsync(CancellationToken cancellationToken)
+        {
+            while (true)
+            {
+                ReadResult read = await Reader!.ReadAsync(cancellationToken);
+                if (read.Buffer.PositionOf((byte)'\n') is SequencePosition end)
+                {
+                    ReadOnlySequence<byte> line = new(read.Buffer.Slice(0, end).ToArray());
+                    Reader.AdvanceTo(read.Buffer.GetPosition(1, end));
+                    return Formatter.Deserialize(line);
+                }
+
+                if (read.IsCompleted)
+                {
+                    return null;
+                }
+
+                Reader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+            }
+        }
     }
 }

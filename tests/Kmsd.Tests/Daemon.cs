@@ -41,7 +41,6 @@ internal sealed class Daemon : IAsyncDisposable
     private readonly SecretBytes _historyKey;
     private Database? _database;
     private DatabaseReader? _reader;
-    private Task _writing = Task.CompletedTask;
 
     private Daemon(DaemonOptions options)
     {
@@ -126,7 +125,7 @@ internal sealed class Daemon : IAsyncDisposable
             LoaderLog = new ListLogger<CatalogueLoader>();
             Catalogue loaded = _database.Load(from => new CatalogueLoader(from, authenticator, LoaderLog).Load());
             Catalogue = new CatalogueLedger(_database, authenticator, loaded);
-            History = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
+            History = _database.Load(from => Serve.Open(from, authenticator, _historyKey, instance.Id, Catalogue));
             Notices = new NoticeLog(_database, authenticator, Hub, new ListLogger());
             Writer = new Writer(_database, [Catalogue, History, Notices], new ListLogger<Writer>());
             _reader = new DatabaseReader(Path);
@@ -154,21 +153,31 @@ internal sealed class Daemon : IAsyncDisposable
             throw;
         }
 
-        _writing = Task.Run(Writer.RunAsync, CancellationToken.None);
     }
 
     public async Task StopAsync()
     {
         if (_database is not null)
         {
-            Writer.Complete();
-            await _writing;
+            await Writer.StopAsync();
+            Writer.Dispose();
             Cache.Dispose();
             History.Dispose();
             _reader?.Dispose();
             _database.Dispose();
             _database = null;
         }
+    }
+
+    /// <summary>Ends without writing what was gathered, as kill -9 does.</summary>
+    public void Die()
+    {
+        Cache.Dispose();
+        History.Dispose();
+        Writer.Dispose();
+        _reader?.Dispose();
+        _database?.Dispose();
+        _database = null;
     }
 
     public async Task RestartAsync()

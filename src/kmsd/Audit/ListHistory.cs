@@ -11,6 +11,11 @@ internal sealed class ListHistory(CatalogueLedger catalogue, HistoryReader histo
     public async Task<HistoryResult> RunAsync(Caller caller, ListHistoryRequest request, CancellationToken cancellationToken)
     {
         HistoryQuery query = HistoryRequests.Read(Subject(caller, request), request.Limit, request.Before, request.Operation, request.Principal);
+        if (query.Subject == HistorySubject.Store)
+        {
+            query = query with { Keys = catalogue.Current.TagsOf(StoreId.FromBytes((byte[])query.Id)) };
+        }
+
         return (await history.ListAsync(query, cancellationToken)).Describe();
     }
 

@@ -20,8 +20,8 @@ internal sealed class ReportUsage(CatalogueLedger catalogue, UsageReader usage, 
 
         DateTimeOffset to = from.AddMonths(1);
         DateTimeOffset until = to < clock.GetUtcNow() ? to : clock.GetUtcNow();
-        MonthOfStore month = await usage.ReadAsync(store.Id.ToBytes(), from, to, cancellationToken);
         Catalogue snapshot = catalogue.Current;
+        IReadOnlyDictionary<KeyTag, MonthOfKey> month = await usage.ReadAsync(snapshot.TagsOf(store.Id), from, to, cancellationToken);
         IEnumerable<(KeyTag Tag, string Name, KeyType Type)> known =
         [
             .. snapshot.KeysOf(store).Select(key => (key.Tag, key.Name, key.Type)),
@@ -34,15 +34,15 @@ internal sealed class ReportUsage(CatalogueLedger catalogue, UsageReader usage, 
             Keys =
             [
                 .. known.OrderBy(key => key.Name, StringComparer.OrdinalIgnoreCase).ThenBy(key => key.Tag.Text, StringComparer.Ordinal)
-                    .Select(key => Describe(key, month, from, until)).Where(key => key.BillableDays > 0 || key.Calls > 0),
+                    .Select(key => Describe(key, month[key.Tag], from, until)).Where(key => key.BillableDays > 0 || key.Calls > 0),
             ],
         };
     }
 
     private static KeyUsageReport Describe(
-        (KeyTag Tag, string Name, KeyType Type) key, MonthOfStore month, DateTimeOffset from, DateTimeOffset until)
+        (KeyTag Tag, string Name, KeyType Type) key, MonthOfKey month, DateTimeOffset from, DateTimeOffset until)
     {
-        var days = StateDays.Of(month.Changes.GetValueOrDefault(key.Tag.Text, []), from, until);
+        var days = StateDays.Of(month.Changes, from, until);
         return new KeyUsageReport
         {
             Tag = key.Tag.Text,
@@ -52,7 +52,7 @@ internal sealed class ReportUsage(CatalogueLedger catalogue, UsageReader usage, 
             DisabledDays = Round(days.Disabled),
             PendingDeletionDays = Round(days.PendingDeletion),
             BillableDays = Round(days.Enabled + days.Disabled + days.PendingDeletion),
-            Calls = month.Calls.GetValueOrDefault(key.Tag.Text),
+            Calls = month.Calls,
         };
     }
 

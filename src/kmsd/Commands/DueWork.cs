@@ -1,12 +1,13 @@
 using Kmsd.Audit;
 using Kmsd.Deletion;
 using Kmsd.Rotation;
+using Kmsd.Storage;
 
 namespace Kmsd.Commands;
 
-/// <summary>What the daemon does by itself, on the times that are stored: rotations, deletions, purges, retention, notices of the root key.</summary>
+/// <summary>What the daemon does by itself, on the times that are stored: rotations, deletions, purges, retention, notices of the root key; and what keeps the log short.</summary>
 internal sealed class DueWork(
-    RotationService rotation, DeletionService deletion, RetentionService retention, RootKeyWatch watch, StrangerCounter strangers)
+    RotationService rotation, DeletionService deletion, RetentionService retention, RootKeyWatch watch, StrangerCounter strangers, LogKeeper logKeeper)
 {
     private const int LooksBetweenCounts = 5;
 
@@ -15,6 +16,7 @@ internal sealed class DueWork(
     /// <summary>One look; called every second.</summary>
     public async Task RunAsync(DateTimeOffset now, CancellationToken stopping)
     {
+        await logKeeper.RunAsync(stopping);
         await rotation.RunDueAsync(now, stopping);
         await deletion.RunDueAsync(now, stopping);
         await watch.RunDueAsync(now, stopping);

@@ -135,7 +135,8 @@ internal static class Init
             Operation = "init",
             Detail = "root generation 1, origin token",
         });
-        history.Flush();
+        default(UsageMark).Put(database, authenticator);
+        history.Flush(isFull: true);
         database.Execute("COMMIT");
         _ = database.TryEmptyLog();
     }

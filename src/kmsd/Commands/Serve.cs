@@ -59,10 +59,10 @@ internal static class Serve
 
         Catalogue loaded = database.Load(from => new CatalogueLoader(from, authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
         CatalogueLedger catalogue = new(database, authenticator, loaded);
-        using HistoryLog history = OpenHistory(database, authenticator, root);
+        using HistoryLog history = OpenHistory(database, authenticator, root, instance.Id, catalogue);
         NoticeHub hub = new();
         NoticeLog notices = database.Load(from => new NoticeLog(from, authenticator, hub, logs.CreateLogger<NoticeLog>()));
-        Writer writer = new(database, [catalogue, history, notices], logs.CreateLogger<Writer>());
+        using Writer writer = new(database, [catalogue, history, notices], logs.CreateLogger<Writer>());
         using DatabaseReader reader = new(Path.Combine(state.Path, Database.FileName));
         using HistoryErasure erasure = new();
         using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
@@ -75,13 +75,15 @@ internal static class Serve
         Operations operations = Wire(options, operators, records, writer, root, cache, connections, generation, lastSeen, clock);
         StrangerCounter strangers = new(writer, database, clock, logs.CreateLogger<StrangerCounter>());
         ToldNotices told = new(reader);
+        using LogKeeper logKeeper = new(Path.Combine(state.Path, Database.FileName), writer, logs.CreateLogger<LogKeeper>());
         DueWork due = new(
             new RotationService(catalogue, operations.RotateKey, logs.CreateLogger<RotationService>()),
             new DeletionService(catalogue, notices, told, writer, operations.DeleteKey, operations.PurgeDeletedKey, lastSeen, logs.CreateLogger<DeletionService>()),
             new RetentionService(
                 catalogue, history, erasure, new HistoryReader(reader), notices, strangers, writer, options.RetainDays, clock, logs.CreateLogger<RetentionService>()),
             new RootKeyWatch(generation, notices, told, writer, operators, logs.CreateLogger<RootKeyWatch>()),
-            strangers);
+            strangers,
+            logKeeper);
 
         using Socket listener = ServiceSocket.TakeHandedOver()
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
@@ -117,10 +119,28 @@ internal static class Serve
     }
 
     /// <summary>The first key of the ratchet isn't kept: what the daemon holds can't link what was written before.</summary>
-    private static HistoryLog OpenHistory(Database database, RowAuthenticator authenticator, HsmRootKey root)
+    private static HistoryLog OpenHistory(
+        Database database, RowAuthenticator authenticator, HsmRootKey root, byte[] instanceId, CatalogueLedger catalogue)
     {
         using SecretBytes historyKey = TokenAccess.Try(() => root.DeriveKey(TokenAccess.HistoryKeyLabel));
-        return database.Load(from => new HistoryLog(from, authenticator, historyKey));
+        return database.Load(from => Open(from, authenticator, historyKey, instanceId, catalogue));
+    }
+
+    /// <summary>The history, and the counters brought up to it.</summary>
+    internal static HistoryLog Open(
+        Database database, RowAuthenticator authenticator, SecretBytes historyKey, byte[] instanceId, CatalogueLedger catalogue)
+    {
+        HistoryLog history = new(database, authenticator, historyKey);
+        try
+        {
+            UsageReplay.Run(database, historyKey, instanceId, history.Committed, catalogue);
+            return history;
+        }
+        catch
+        {
+            history.Dispose();
+            throw;
+        }
     }
 
     internal static Operations Wire(

@@ -16,7 +16,6 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
     {
         // Does nothing where NOTIFY_SOCKET isn't set (sd_notify(3)); the listening socket is open already.
         SystemdNotifier notifier = new();
-        var writing = Task.Run(writer.RunAsync, CancellationToken.None);
         Task serving = server.RunAsync(clock, stoppingToken);
         Task sweeping = EveryAsync(
             s_sweepInterval,
@@ -30,7 +29,7 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
         notifier.Notify(ServiceState.Ready);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
-        Task first = await Task.WhenAny(writing, serving, sweeping, working);
+        Task first = await Task.WhenAny(writer.Broken, serving, sweeping, working);
         if (first.IsFaulted || !stoppingToken.IsCancellationRequested)
         {
             await first;
@@ -41,8 +40,7 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
         await serving;
         await working;
         await due.EndAsync();
-        writer.Complete();
-        await writing;
+        await writer.StopAsync();
         await sweeping;
     }
 

@@ -41,6 +41,11 @@ internal static class HistoryChain
     public static byte[] Link(ReadOnlySpan<byte> key, ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
     {
         Span<byte> text = stackalloc byte[LinkLength + sizeof(long) + SHA256.HashSizeInBytes];
+        if (previous.Length != LinkLength)
+        {
+            return []; // Links to nothing.
+        }
+
         previous.CopyTo(text);
         BinaryPrimitives.WriteInt64BigEndian(text[LinkLength..], sequence);
         digest.CopyTo(text[(LinkLength + sizeof(long))..]);

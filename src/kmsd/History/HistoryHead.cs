@@ -36,6 +36,14 @@ internal readonly record struct HistoryHead(long Sequence, byte[] Link)
             : throw Broken("The history doesn't end where its head says");
     }
 
+    /// <summary>An entry's number and link as they stand; of 0 what the first entry links to.</summary>
+    public static HistoryHead Of(Database database, long sequence, ReadOnlySpan<byte> instanceId)
+    {
+        HistoryHead found = new(sequence, sequence == 0 ? HistoryChain.Origin(instanceId) : []);
+        database.Prepare("SELECT link FROM history WHERE sequence = $1").BindAll(sequence).Query(reader => found = new HistoryHead(sequence, reader.GetBlob(0)));
+        return found;
+    }
+
     /// <summary>The row; null if it doesn't verify.</summary>
     public static HistoryHead? ReadRow(Database database, RowAuthenticator authenticator)
     {

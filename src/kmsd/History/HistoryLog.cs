@@ -113,7 +113,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     public void ReturnToMark() => _staged = _mark;
 
-    public void Flush()
+    public void Flush(bool isFull)
     {
         if (_staged.Sequence != Committed.Sequence)
         {

@@ -24,6 +24,9 @@ internal enum HistorySubject
 /// <param name="Limit">How many at most.</param>
 internal sealed record HistoryQuery(HistorySubject Subject, object Id, int Limit)
 {
+    /// <summary>Of a store: the tags of its keys, deleted ones too.</summary>
+    public IReadOnlyList<KeyTag> Keys { get; init; } = [];
+
     /// <summary>Only entries with a smaller number.</summary>
     public long Before { get; init; } = long.MaxValue;
 
@@ -36,6 +39,8 @@ internal sealed record HistoryQuery(HistorySubject Subject, object Id, int Limit
 /// <summary>Reads entries back. Each is compared with its digest; the whole chain is <see cref="HistoryVerifier"/>'s.</summary>
 internal sealed class HistoryReader(DatabaseReader database)
 {
+    private const string SelectOne = $"SELECT {StoredEntry.Columns}, salt, digest FROM history WHERE sequence = $1 AND salt IS NOT NULL";
+
     private const string SelectPage = $"""
         SELECT {StoredEntry.Columns}, salt, digest, link, purged_by FROM history WHERE sequence > $1 ORDER BY sequence LIMIT $2
         """;
@@ -52,19 +57,15 @@ internal sealed class HistoryReader(DatabaseReader database)
     public Task<IReadOnlyList<StoredEntry>> ListAsync(HistoryQuery query, CancellationToken cancellationToken) => database.ReadAsync<IReadOnlyList<StoredEntry>>(
         from =>
         {
-            RowEncoding encoding = new();
-            List<StoredEntry> entries = [];
-            from.Prepare(Sql(query)).BindAll(query.Id, query.Before, query.Limit, query.Operation ?? "", query.Principal ?? "").Query(reader =>
+            // Of a store the newest of each key, and of these the newest: so one index by key is enough, which each use must keep.
+            SortedSet<long> newest = [];
+            Find(from, query, query.Subject, query.Id, newest);
+            foreach (KeyTag tag in query.Keys)
             {
-                var entry = StoredEntry.Read(reader);
-                byte[] salt = reader.GetBlob(StoredEntry.ColumnCount);
-                byte[] digest = reader.GetBlob(StoredEntry.ColumnCount + 1);
-                entries.Add(HistoryChain.Digest(salt, entry.Encode(encoding).Bytes).AsSpan().SequenceEqual(digest)
-                    ? entry
-                    : throw new KmsException(
-                        KmsErrorCode.IntegrityFailure, $"Entry {entry.Sequence} of the history isn't as it was written; an operator should run history.verify."));
-            });
-            return entries;
+                Find(from, query, HistorySubject.Key, tag.ToBytes(), newest);
+            }
+
+            return [.. newest.Reverse().Select(sequence => Read(from, sequence))];
         },
         cancellationToken);
 
@@ -101,19 +102,47 @@ internal sealed class HistoryReader(DatabaseReader database)
         },
         cancellationToken);
 
-    private static string Sql(HistoryQuery query)
+    /// <summary>Adds the newest entries that fit, and keeps only as many as are asked for.</summary>
+    private static void Find(Database from, HistoryQuery query, HistorySubject subject, object id, SortedSet<long> newest)
     {
-        string subject = query.Subject switch
+        from.Prepare(Sql(query, subject)).BindAll(id, query.Before, query.Limit, query.Operation ?? "", query.Principal ?? "")
+            .Query(reader => newest.Add(reader.GetInt64(0)));
+        while (newest.Count > query.Limit)
+        {
+            _ = newest.Remove(newest.Min);
+        }
+    }
+
+    private static StoredEntry Read(Database from, long sequence)
+    {
+        StoredEntry? entry = null;
+        from.Prepare(SelectOne).BindAll(sequence).Query(reader =>
+        {
+            entry = StoredEntry.Read(reader);
+            byte[] salt = reader.GetBlob(StoredEntry.ColumnCount);
+            byte[] digest = reader.GetBlob(StoredEntry.ColumnCount + 1);
+            if (!HistoryChain.Digest(salt, entry.Encode(new RowEncoding()).Bytes).AsSpan().SequenceEqual(digest))
+            {
+                throw new KmsException(
+                    KmsErrorCode.IntegrityFailure, $"Entry {entry.Sequence} of the history isn't as it was written; an operator should run history.verify.");
+            }
+        });
+        return entry ?? throw new InvalidOperationException("An entry vanished between two reads of one query.");
+    }
+
+    private static string Sql(HistoryQuery query, HistorySubject subject)
+    {
+        string about = subject switch
         {
             HistorySubject.Key => "tag = $1",
-            HistorySubject.Store => "store_id = $1",
-            _ => "store_id IS NULL AND scope = $1",
+            HistorySubject.Store => "tag IS NULL AND store_id = $1",
+            _ => "tag IS NULL AND store_id IS NULL AND scope = $1",
         };
         string operation = query.Operation is null ? "$4 = ''" : "operation = $4";
         string principal = query.Principal is null ? "$5 = ''" : "principal = $5";
         return $"""
-            SELECT {StoredEntry.Columns}, salt, digest FROM history
-            WHERE {subject} AND sequence < $2 AND salt IS NOT NULL AND {operation} AND {principal} ORDER BY sequence DESC LIMIT $3
+            SELECT sequence FROM history
+            WHERE {about} AND sequence < $2 AND salt IS NOT NULL AND {operation} AND {principal} ORDER BY sequence DESC LIMIT $3
             """;
     }
 }

@@ -33,15 +33,29 @@ internal sealed class HistoryVerifier : IDisposable
     private SecretBytes _key;
     private long _keyIndex;
     private HistoryHead _at;
-    private long _lastRead = long.MinValue;
+    private long _lastRead;
+    private readonly bool _isWhole;
     private long? _firstBad;
 
     /// <param name="historyKey">The first key of the ratchet; stays the caller's.</param>
     /// <param name="instanceId">Whose history it is.</param>
     public HistoryVerifier(SecretBytes historyKey, ReadOnlySpan<byte> instanceId)
+        : this(historyKey, new HistoryHead(0, HistoryChain.Origin(instanceId)))
     {
-        _key = HistoryRatchet.Forward(historyKey, 0);
-        _at = new HistoryHead(0, HistoryChain.Origin(instanceId));
+    }
+
+    /// <param name="historyKey">The first key of the ratchet; stays the caller's.</param>
+    /// <param name="start">
+    /// The entry after which to begin; that it is the right one shows where the chain ends. What was erased before it isn't
+    /// seen, so purge entries aren't compared with what they name.
+    /// </param>
+    public HistoryVerifier(SecretBytes historyKey, HistoryHead start)
+    {
+        _keyIndex = HistoryChain.KeyIndex(start.Sequence + 1);
+        _key = HistoryRatchet.Forward(historyKey, _keyIndex);
+        _at = start;
+        _isWhole = start.Sequence == 0;
+        _lastRead = start.Sequence == 0 ? long.MinValue : start.Sequence;
     }
 
     /// <summary>How many entries were read.</summary>
@@ -74,9 +88,9 @@ internal sealed class HistoryVerifier : IDisposable
     {
         if (_firstBad is null)
         {
-            bool isWhole = head is HistoryHead end && end.Sequence == _at.Sequence && end.Link.AsSpan().SequenceEqual(_at.Link);
-            long? unnamed = _erased.Values.Select(sequences => (long?)sequences[0]).Min();
-            _firstBad = unnamed ?? (isWhole ? null : Math.Min(_at.Sequence, head?.Sequence ?? _at.Sequence) + 1);
+            bool endsAtHead = head is HistoryHead end && end.Sequence == _at.Sequence && end.Link.AsSpan().SequenceEqual(_at.Link);
+            long? unnamed = _isWhole ? _erased.Values.Select(sequences => (long?)sequences[0]).Min() : null;
+            _firstBad = unnamed ?? (endsAtHead ? null : Math.Min(_at.Sequence, head?.Sequence ?? _at.Sequence) + 1);
         }
 
         return new HistoryVerdict(Entries, _firstBad);
@@ -157,6 +171,11 @@ internal sealed class HistoryVerifier : IDisposable
     /// <summary>An entry that says that it erased others: they must be those that point to it.</summary>
     private bool Names(StoredEntry entry)
     {
+        if (!_isWhole)
+        {
+            return true;
+        }
+
         if (!_erased.Remove(entry.Sequence, out List<long>? sequences))
         {
             return false;

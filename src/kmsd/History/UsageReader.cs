@@ -1,53 +1,49 @@
+using Kms.Client.Protocol;
 using Kmsd.Storage;
 
 namespace Kmsd.History;
 
-/// <summary>What the history tells of a store's keys in a month, by tag.</summary>
-/// <param name="Changes">Of states, from each key's creation on, oldest first.</param>
-/// <param name="Calls">Requests that were carried out.</param>
-internal sealed record MonthOfStore(
-    IReadOnlyDictionary<string, List<(DateTimeOffset At, string Operation)>> Changes, IReadOnlyDictionary<string, long> Calls);
+/// <summary>What the history tells of a key up to the end of a month.</summary>
+/// <param name="Changes">Of its state, from its creation on, oldest first.</param>
+/// <param name="Calls">Requests of the month that were carried out.</param>
+internal sealed record MonthOfKey(IReadOnlyList<(DateTimeOffset At, string Operation)> Changes, long Calls);
 
 /// <summary>Counts uses and gathers changes of states out of the history.</summary>
 internal sealed class UsageReader(DatabaseReader database)
 {
+    // The text of the index, so that it is used.
     private const string SelectChanges = """
-        SELECT lower(hex(tag)), at, operation FROM history
-        WHERE store_id = $1 AND at < $2 AND outcome = 'ok' AND operation IN ('keys.create', 'keys.enable', 'keys.disable', 'keys.requestDeletion',
-            'keys.cancelDeletion', 'keys.deleteNow', 'deletion.automatic')
+        SELECT at, operation FROM history
+        WHERE tag = $1 AND at < $2 AND outcome = 'ok' AND operation IN ('keys.create', 'keys.enable', 'keys.disable',
+            'keys.requestDeletion', 'keys.cancelDeletion', 'keys.deleteNow', 'deletion.automatic')
         ORDER BY sequence
         """;
 
     // What was refused before it was carried out names no version.
     private const string SelectCalls = """
-        SELECT lower(hex(tag)), count(*) FROM history
-        WHERE store_id = $1 AND sequence >= $2 AND at >= $3 AND at < $4 AND operation LIKE 'crypto.%' AND version IS NOT NULL GROUP BY tag
+        SELECT count(*) FROM history
+        WHERE tag = $1 AND sequence >= $2 AND at >= $3 AND at < $4 AND operation LIKE 'crypto.%' AND version IS NOT NULL
         """;
 
     private const string SelectAt = "SELECT sequence, at FROM history WHERE sequence >= $1 AND at IS NOT NULL ORDER BY sequence LIMIT 1";
 
-    public Task<MonthOfStore> ReadAsync(byte[] storeId, DateTimeOffset from, DateTimeOffset to, CancellationToken cancellationToken) =>
-        database.ReadAsync(
+    public Task<IReadOnlyDictionary<KeyTag, MonthOfKey>> ReadAsync(
+        IReadOnlyList<KeyTag> keys, DateTimeOffset from, DateTimeOffset to, CancellationToken cancellationToken) =>
+        database.ReadAsync<IReadOnlyDictionary<KeyTag, MonthOfKey>>(
             source =>
             {
-                Dictionary<string, List<(DateTimeOffset, string)>> changes = [];
-                source.Prepare(SelectChanges).BindAll(storeId, to.ToUnixTimeMilliseconds()).Query(reader =>
-                {
-                    string tag = reader.GetString(0);
-                    if (!changes.TryGetValue(tag, out List<(DateTimeOffset, string)>? own))
-                    {
-                        changes.Add(tag, own = []);
-                    }
-
-                    own.Add((reader.GetTime(1), reader.GetString(2)));
-                });
-                Dictionary<string, long> calls = [];
-                source.Prepare(SelectCalls)
-                    .BindAll(storeId, FirstAt(source, from), from.ToUnixTimeMilliseconds(), to.ToUnixTimeMilliseconds())
-                    .Query(reader => calls.Add(reader.GetString(0), reader.GetInt64(1)));
-                return new MonthOfStore(changes, calls);
+                long first = FirstAt(source, from);
+                return keys.ToDictionary(tag => tag, tag => Read(source, tag.ToBytes(), first, from, to));
             },
             cancellationToken);
+
+    private static MonthOfKey Read(Database source, byte[] tag, long first, DateTimeOffset from, DateTimeOffset to)
+    {
+        List<(DateTimeOffset, string)> changes = [];
+        source.Prepare(SelectChanges).BindAll(tag, to.ToUnixTimeMilliseconds()).Query(reader => changes.Add((reader.GetTime(0), reader.GetString(1))));
+        long calls = source.Prepare(SelectCalls).BindAll(tag, first, from.ToUnixTimeMilliseconds(), to.ToUnixTimeMilliseconds()).QueryNumber();
+        return new MonthOfKey(changes, calls);
+    }
 
     /// <summary>
     /// About where a time begins: numbers rise with time, so the half is looked for. A day early, for clocks that were set back.

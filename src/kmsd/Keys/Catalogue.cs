@@ -19,6 +19,9 @@ internal sealed record Catalogue
     /// <summary>What remains of deleted keys.</summary>
     public ImmutableDictionary<KeyTag, DeletedKey> Deleted { get; private init; } = ImmutableDictionary<KeyTag, DeletedKey>.Empty;
 
+    /// <summary>What the counters were when they were loaded.</summary>
+    public UsageMark Usage { get; init; }
+
     /// <summary>True if a row anywhere didn't match its code when it was loaded.</summary>
     public bool HasQuarantine { get; init; }
 
@@ -38,6 +41,10 @@ internal sealed record Catalogue
 
     /// <summary>The keys of a store in the order of their names.</summary>
     public IEnumerable<Key> KeysOf(KeyStore store) => store.Names.Values.Select(tag => Keys[tag]);
+
+    /// <summary>The tags of a store's keys, also of those of which only remains are kept.</summary>
+    public IReadOnlyList<KeyTag> TagsOf(StoreId store) =>
+        [.. KeysOf(Stores[store]).Select(key => key.Tag), .. Deleted.Values.Where(key => key.StoreId == store).Select(key => key.Tag)];
 
     /// <summary>With the store in place of the one with its id, if there was one.</summary>
     public Catalogue With(KeyStore store) => this with

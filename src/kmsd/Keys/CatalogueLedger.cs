@@ -11,8 +11,14 @@ namespace Kmsd.Keys;
 /// </summary>
 internal sealed class CatalogueLedger(Database database, RowAuthenticator authenticator, Catalogue loaded) : IBatchParticipant
 {
+    // How many uses the counters on the disk may lag behind the history, from which a start makes up for them.
+    private const int MostUsesUnwritten = 4096;
+
+    // What the batch has counted, and what was counted since the counters were written.
     private readonly Dictionary<(KeyTag Tag, long Version), KeyVersion> _usedVersions = [];
     private readonly Dictionary<KeyTag, Key> _usedKeys = [];
+    private readonly Dictionary<(KeyTag Tag, long Version), KeyVersion> _unwrittenVersions = [];
+    private readonly Dictionary<KeyTag, Key> _unwrittenKeys = [];
     private static readonly string[] s_deletes =
     [
         "DELETE FROM version_material WHERE tag = $1", "DELETE FROM versions WHERE tag = $1", "DELETE FROM grants WHERE tag = $1",
@@ -21,6 +27,12 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
 
     private volatile Catalogue _current = loaded;
     private Catalogue _mark = loaded;
+    private UsageMark _usage = loaded.Usage;
+    private UsageMark _committedUsage = loaded.Usage;
+    private UsageMark _writtenUsage = loaded.Usage;
+    private int _usesUnwritten;
+    private int _usesInBatch;
+    private bool _isWritten;
 
     /// <summary>What is committed.</summary>
     public Catalogue Current => _current;
@@ -119,6 +131,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             remains.Versions, remains.UsageCount, remains.ItemCount, remains.LastUsedAt?.ToUnixTimeMilliseconds(), remains.GrantsText, authenticator.Generation, RowEncoding.Version,
             authenticator.Code(KeyRows.Deleted(authenticator, remains))).ExecuteOne();
 
+        _usage = _usage with { Calls = _usage.Calls - key.Usage.Staged.Calls, Items = _usage.Items - key.Versions.Sum(version => version.Usage.Staged.Items) };
         Staged = Staged.Without(key).With(remains);
     }
 
@@ -175,13 +188,32 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         Staged = Staged.With(store with { Members = store.Members.Remove(member) });
     }
 
-    /// <summary>Counts one request on a key; the rows are written once a batch.</summary>
-    public void CountUse(Key key, KeyVersion version, long items, DateTimeOffset at)
+    /// <summary>Counts one request on a key, whose entry in the history has this number.</summary>
+    public void CountUse(Key key, KeyVersion version, long items, DateTimeOffset at, long sequence)
     {
         key.Usage.Staged = key.Usage.Staged.Plus(items, at);
         version.Usage.Staged = version.Usage.Staged.Plus(items, at);
         _usedKeys[key.Tag] = key;
         _usedVersions[(key.Tag, version.Number)] = version;
+        _usage = new UsageMark(sequence, _usage.Calls + 1, _usage.Items + items);
+        _usesInBatch++;
+    }
+
+    /// <summary>At start: counts again a use that the counters on the disk don't know yet.</summary>
+    public void Recount(KeyTag tag, long number, IEnumerable<long> also, long items, DateTimeOffset at, long sequence)
+    {
+        // What is in quarantine isn't served, and counts nothing.
+        if (Staged.Keys.GetValueOrDefault(tag) is Key key && key.FindVersion(number) is KeyVersion version)
+        {
+            CountUse(key, version, items, at, sequence);
+            foreach (KeyVersion other in also.Select(key.FindVersion).OfType<KeyVersion>())
+            {
+                CountVersion(key, other, at);
+            }
+
+            Flush(isFull: false);
+            Commit();
+        }
     }
 
     /// <summary>Counts the touch of another version by a request that is counted already.</summary>
@@ -195,10 +227,29 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
 
     public void ReturnToMark() => Staged = _mark;
 
-    public void Flush()
+    /// <summary>
+    /// Counters are written with every commit that reaches the disk, and after so many uses; what they lack after a crash is
+    /// counted again out of the history, from the mark on.
+    /// </summary>
+    public void Flush(bool isFull)
     {
-        // Rows of a key that was destroyed in this batch are gone.
-        foreach (Key key in _usedKeys.Values.Where(key => Staged.Keys.ContainsKey(key.Tag)))
+        foreach ((KeyTag tag, Key key) in _usedKeys)
+        {
+            _unwrittenKeys[tag] = key;
+        }
+
+        foreach (((KeyTag, long) name, KeyVersion version) in _usedVersions)
+        {
+            _unwrittenVersions[name] = version;
+        }
+
+        if (_usage == _writtenUsage || (!isFull && _usesUnwritten + _usesInBatch < MostUsesUnwritten))
+        {
+            return;
+        }
+
+        // Rows of a key that was destroyed meanwhile are gone.
+        foreach (Key key in _unwrittenKeys.Values.Where(key => Staged.Keys.ContainsKey(key.Tag)))
         {
             Usage usage = key.Usage.Staged;
             database.Prepare("UPDATE keys SET usage_count = $2, last_used_at = $3, usage_code = $4 WHERE tag = $1").BindAll(
@@ -206,7 +257,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
                 authenticator.Code(KeyRows.KeyUsage(authenticator, key.Tag, usage))).ExecuteOne();
         }
 
-        foreach (((KeyTag tag, long number), KeyVersion version) in _usedVersions.Where(used => Staged.Keys.ContainsKey(used.Key.Tag)))
+        foreach (((KeyTag tag, long number), KeyVersion version) in _unwrittenVersions.Where(used => Staged.Keys.ContainsKey(used.Key.Tag)))
         {
             Usage usage = version.Usage.Staged;
             database.Prepare("""
@@ -215,18 +266,36 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
                 tag.ToBytes(), number, usage.Calls, usage.Items, usage.LastUsedAt?.ToUnixTimeMilliseconds(),
                 authenticator.Code(KeyRows.VersionUsage(authenticator, tag, number, usage))).ExecuteOne();
         }
+
+        _usage.Put(database, authenticator);
+        _isWritten = true;
     }
 
     public void Commit()
     {
         Settle(counter => counter.Commit());
         _current = Staged;
+        _committedUsage = _usage;
+        _usesUnwritten += _usesInBatch;
+        _usesInBatch = 0;
+        if (_isWritten)
+        {
+            _writtenUsage = _usage;
+            _unwrittenKeys.Clear();
+            _unwrittenVersions.Clear();
+            _usesUnwritten = 0;
+            _isWritten = false;
+        }
     }
 
     public void Rollback()
     {
+        // What was counted before stays to be written; of this batch nothing happened.
+        _usesInBatch = 0;
         Settle(counter => counter.Rollback());
         Staged = _current;
+        _usage = _committedUsage;
+        _isWritten = false;
     }
 
     private void Settle(Action<UsageCounter> settle)

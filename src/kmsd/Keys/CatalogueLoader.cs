@@ -56,7 +56,16 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
             KeysLog.StoreQuarantined(log, id);
         }
 
-        return catalogue with { HasQuarantine = _isOrphaned || _badKeys.Count > 0 || _badStores.Count > 0 };
+        var usage = UsageMark.Read(database, authenticator);
+        bool hasBadRows = _isOrphaned || _badKeys.Count > 0 || _badStores.Count > 0;
+        bool addsUp = usage.Calls == catalogue.Keys.Values.Sum(key => key.Usage.Committed.Calls)
+            && usage.Items == catalogue.Keys.Values.SelectMany(key => key.Versions).Sum(version => version.Usage.Committed.Items);
+        if (!hasBadRows && !addsUp)
+        {
+            KeysLog.CountersDoNotAddUp(log);
+        }
+
+        return catalogue with { Usage = usage, HasQuarantine = hasBadRows || !addsUp };
     }
 
     private void ReadStores() => database.Prepare(

@@ -56,7 +56,7 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
         }
 
         DateTimeOffset now = clock.GetUtcNow();
-        _ = history.Append(new HistoryEntry
+        long sequence = history.Append(new HistoryEntry
         {
             At = now,
             Scope = HistoryScope.Key,
@@ -67,11 +67,11 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
             Version = version.Number,
             Outcome = use.Outcome,
             Items = use.Items,
+            Detail = UsageReplay.WriteAlso(use.AlsoTouched),
             ContextDigest = use.Context is { Length: > 0 } context ? SHA256.HashData(context) : null,
         });
 
-        // The items of a version are what its algorithm's limit counts: encryptions alone.
-        catalogue.CountUse(key, version, items: use.Action == KeyAction.Encrypt ? use.Items : 0, now);
+        catalogue.CountUse(key, version, UsageReplay.CountedItems(use.Operation, use.Items), now, sequence);
         foreach (KeyVersion other in others)
         {
             catalogue.CountVersion(key, other, now);

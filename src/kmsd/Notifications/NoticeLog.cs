@@ -83,7 +83,7 @@ internal sealed class NoticeLog : IBatchParticipant
         _last = _staged.Count > 0 ? _staged[^1].Sequence : _committedLast;
     }
 
-    public void Flush()
+    public void Flush(bool isFull)
     {
         if (_last != _committedLast)
         {

@@ -16,6 +16,8 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     private readonly RequestGate _gate;
     private readonly CancellationTokenSource _firstRequest;
 
+    private int _toWrite;
+
     // How much of the buffered line was searched for its end already.
     private long _searched;
 
@@ -34,6 +36,31 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         _longestLine = longestLine;
         _gate = gate;
         _firstRequest = firstRequest;
+    }
+
+    /// <summary>What is about to be written: as long as more of it waits, nothing is flushed, so that answers leave together.</summary>
+    public void Announce() => Interlocked.Increment(ref _toWrite);
+
+    /// <summary>It could not be written. Too low a count flushes too often, which does no harm.</summary>
+    public void Withdraw() => Interlocked.Decrement(ref _toWrite);
+
+    /// <summary>Called once for each message, by whoever has written it, before the next one writes.</summary>
+    protected override ValueTask FlushAsync(CancellationToken cancellationToken) =>
+        Interlocked.Decrement(ref _toWrite) > 0 ? default : base.FlushAsync(cancellationToken);
+
+    /// <summary>Writes beside the answers: a refusal of a line, or a notification.</summary>
+    public async ValueTask SendAsync(JsonRpcMessage message, CancellationToken cancellationToken)
+    {
+        Announce();
+        try
+        {
+            await WriteAsync(message, cancellationToken);
+        }
+        catch
+        {
+            Withdraw();
+            throw;
+        }
     }
 
     /// <summary>Ends reading: what is in flight is still answered.</summary>
@@ -142,7 +169,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         return null;
     }
 
-    private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message) => WriteAsync(
+    private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message) => SendAsync(
         new JsonRpcError { RequestId = id.IsEmpty ? RequestId.Null : id, Error = RpcError.Make(code, message) }, DisposalToken);
 
     private static ReadOnlySequence<byte> WithoutCarriageReturn(ReadOnlySequence<byte> line)

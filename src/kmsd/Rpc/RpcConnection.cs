@@ -116,7 +116,7 @@ internal sealed class RpcConnection : IAsyncDisposable
         {
             await foreach (NotificationDescription notice in subscription.ReadAllAsync(_ended.Token))
             {
-                await _handler.WriteAsync(Event(notice), _ended.Token);
+                await _handler.SendAsync(Event(notice), _ended.Token);
             }
 
             NotificationsLog.SlowSubscriber(_log, _caller.ToString());
@@ -152,7 +152,7 @@ internal sealed class RpcConnection : IAsyncDisposable
     }
 
     /// <summary>StreamJsonRpc with our errors, and with the gate that opens when an answer was sent.</summary>
-    private sealed class ServerRpc(IJsonRpcMessageHandler handler, RequestGate gate, ILogger log) : JsonRpc(handler)
+    private sealed class ServerRpc(LineMessageHandler handler, RequestGate gate, ILogger log) : JsonRpc(handler)
     {
         protected override JsonRpcError.ErrorDetail CreateErrorDetails(JsonRpcRequest request, Exception exception) =>
             RpcError.From(exception, request.Method, log);
@@ -170,9 +170,15 @@ internal sealed class RpcConnection : IAsyncDisposable
                 JsonRpcError refusal => gate.Answer(refusal.RequestId),
                 _ => null,
             };
+            handler.Announce();
             try
             {
                 await base.SendAsync(message, cancellationToken);
+            }
+            catch
+            {
+                handler.Withdraw();
+                throw;
             }
             finally
             {

@@ -244,6 +244,7 @@ internal sealed class Database : IDisposable
         Execute("PRAGMA temp_store = MEMORY");
         Execute("PRAGMA synchronous = FULL");
         Execute("PRAGMA busy_timeout = 5000"); // How long an emptying of the log waits for readers.
+        Execute("PRAGMA wal_autocheckpoint = 0"); // Its fsync would stall a use; see LogKeeper.
         _fullySynchronous = true;
     }
 

@@ -1,7 +1,7 @@
 namespace Kmsd.Storage;
 
 /// <summary>
-/// Reads beside the writer, over a connection of its own: what is committed, a query at a time, off the caller's thread. A
+/// Reads beside the writer, over a connection of its own: what is committed, in one snapshot a call, off the caller's thread. A
 /// query should be short, since one that runs keeps the write-ahead log from being emptied.
 /// </summary>
 /// <param name="path">Of a database that the writer has opened and checked.</param>
@@ -15,7 +15,7 @@ internal sealed class DatabaseReader(string path) : IDisposable
         await _turn.WaitAsync(cancellationToken);
         try
         {
-            return await Task.Run(() => read(_database ??= Database.OpenForReading(path)), cancellationToken);
+            return await Task.Run(() => (_database ??= Database.OpenForReading(path)).ReadSnapshot(read), cancellationToken);
         }
         finally
         {

@@ -50,6 +50,9 @@ internal static class Schema
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
             usage_count INTEGER NOT NULL, item_count INTEGER NOT NULL, last_used_at INTEGER, usage_code BLOB NOT NULL,
             UNIQUE (tag, version)) STRICT;
+        CREATE TABLE usage_mark (
+            id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, calls INTEGER NOT NULL, items INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE version_material (
             tag BLOB NOT NULL, version INTEGER NOT NULL, generation INTEGER NOT NULL, mechanism TEXT NOT NULL,
             token_family TEXT NOT NULL, blob BLOB NOT NULL, binding BLOB,
@@ -68,8 +71,9 @@ internal static class Schema
             operation TEXT, principal TEXT, uid INTEGER, pid INTEGER, unit TEXT, outcome TEXT, detail TEXT, items INTEGER,
             context_digest BLOB, salt BLOB, digest BLOB NOT NULL, link BLOB NOT NULL, purged_by INTEGER) STRICT;
         CREATE INDEX history_by_key ON history (tag, sequence) WHERE tag IS NOT NULL;
-        CREATE INDEX history_by_store ON history (store_id, sequence) WHERE store_id IS NOT NULL;
-        CREATE INDEX history_by_scope ON history (scope, sequence) WHERE store_id IS NULL;
+        CREATE INDEX history_by_store ON history (store_id, sequence) WHERE tag IS NULL AND salt IS NOT NULL;
+        CREATE INDEX history_of_states ON history (tag, sequence) WHERE operation IN ('keys.create', 'keys.enable', 'keys.disable',
+            'keys.requestDeletion', 'keys.cancelDeletion', 'keys.deleteNow', 'deletion.automatic');
         CREATE TABLE history_heads (
             id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, link BLOB NOT NULL, ratchet INTEGER NOT NULL,
             epoch INTEGER NOT NULL, set_root BLOB,

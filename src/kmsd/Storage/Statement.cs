@@ -1,68 +1,54 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Kmsd.Storage;
 
-/// <summary>A prepared statement with positional parameters <c>$1</c>, <c>$2</c> and so on. The database keeps it and closes it.</summary>
+/// <summary>
+/// A prepared statement with positional parameters <c>$1</c>, <c>$2</c> and so on. The database keeps it and closes it. What
+/// writes goes to SQLite's own functions, since a use costs little else; what reads goes through the driver.
+/// </summary>
 [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP006", Justification = "Whoever borrows a statement must not close it; the database does.")]
 [SuppressMessage("Design", "CA1001", Justification = "Whoever borrows a statement must not close it; the database does.")]
-internal sealed class Statement
+internal sealed class Statement(SqliteConnection connection, string sql)
 {
-    private readonly SqliteCommand _command;
+    private object?[] _values = [];
+    private int[] _positions = [];
+    private sqlite3_stmt? _prepared;
+    private SqliteCommand? _command;
 
-    public Statement(SqliteConnection connection, string sql)
-    {
-        _command = connection.CreateCommand();
-#pragma warning disable CA2100 // Every text is a constant of this program; values are parameters.
-        _command.CommandText = sql;
-#pragma warning restore CA2100
-    }
-
-    /// <summary>Sets parameter <paramref name="position"/>, counted from 1. Null is SQL's NULL.</summary>
-    public Statement Bind(int position, object? value)
-    {
-        while (_command.Parameters.Count < position)
-        {
-            _command.Parameters.Add(new SqliteParameter
-            {
-                ParameterName = string.Create(CultureInfo.InvariantCulture, $"${_command.Parameters.Count + 1}"),
-            });
-        }
-
-        _command.Parameters[position - 1].Value = value ?? DBNull.Value;
-        return this;
-    }
-
-    /// <summary>Sets every parameter, in order.</summary>
+    /// <summary>Sets every parameter, in order. Null is SQL's NULL.</summary>
     public Statement BindAll(params ReadOnlySpan<object?> values)
     {
-        for (int i = 0; i < values.Length; i++)
+        if (_values.Length != values.Length)
         {
-            _ = Bind(i + 1, values[i]);
+            _values = new object?[values.Length];
         }
 
+        values.CopyTo(_values);
         return this;
     }
 
-    public void Execute() => _ = _command.ExecuteNonQuery();
+    public void Execute() => Run();
 
     /// <summary>Runs a statement that must touch exactly one row.</summary>
     /// <exception cref="InvalidOperationException">It touched none or several: memory and database disagree.</exception>
     public void ExecuteOne()
     {
-        int rows = _command.ExecuteNonQuery();
+        Run();
+        int rows = raw.sqlite3_changes(connection.Handle);
         if (rows != 1)
         {
             throw new InvalidOperationException($"A statement for one row touched {rows}.");
         }
     }
 
-    public long QueryNumber() => Convert.ToInt64(_command.ExecuteScalar(), CultureInfo.InvariantCulture);
+    public long QueryNumber() => Convert.ToInt64(Command().ExecuteScalar(), CultureInfo.InvariantCulture);
 
     public void Query(Action<SqliteDataReader> row)
     {
-        using SqliteDataReader reader = _command.ExecuteReader();
+        using SqliteDataReader reader = Command().ExecuteReader();
         while (reader.Read())
         {
             row(reader);
@@ -72,15 +58,91 @@ internal sealed class Statement
     /// <summary>As long as the row says true.</summary>
     public void QueryWhile(Func<SqliteDataReader, bool> row)
     {
-        using SqliteDataReader reader = _command.ExecuteReader();
+        using SqliteDataReader reader = Command().ExecuteReader();
         while (reader.Read() && row(reader))
         {
         }
     }
 
     /// <summary>For the database that made it.</summary>
-    [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "The constructor makes it.")]
-    public void Close() => _command.Dispose();
+    public void Close()
+    {
+        _command?.Dispose();
+        _prepared?.Dispose();
+    }
+
+    private void Run()
+    {
+        sqlite3_stmt statement = _prepared ??= Prepare();
+        try
+        {
+            for (int i = 0; i < _values.Length; i++)
+            {
+                Check(Bind(statement, _positions[i], _values[i]));
+            }
+
+            int result;
+            do
+            {
+                result = raw.sqlite3_step(statement);
+            }
+            while (result == raw.SQLITE_ROW);
+            if (result != raw.SQLITE_DONE)
+            {
+                Check(result);
+            }
+        }
+        finally
+        {
+            _ = raw.sqlite3_reset(statement); // Says again what the step said.
+        }
+    }
+
+    private sqlite3_stmt Prepare()
+    {
+        Check(raw.sqlite3_prepare_v3(connection.Handle, sql, raw.SQLITE_PREPARE_PERSISTENT, out sqlite3_stmt statement));
+
+        // SQLite numbers named parameters as they first come in the text.
+        _positions = [.. Enumerable.Range(1, raw.sqlite3_bind_parameter_count(statement))
+            .Select(number => raw.sqlite3_bind_parameter_index(statement, string.Create(CultureInfo.InvariantCulture, $"${number}")))];
+        return statement;
+    }
+
+    private static int Bind(sqlite3_stmt statement, int position, object? value) => value switch
+    {
+        null => raw.sqlite3_bind_null(statement, position),
+        byte[] bytes => raw.sqlite3_bind_blob(statement, position, bytes),
+        string text => raw.sqlite3_bind_text(statement, position, text),
+        long number => raw.sqlite3_bind_int64(statement, position, number),
+        int number => raw.sqlite3_bind_int64(statement, position, number),
+        uint number => raw.sqlite3_bind_int64(statement, position, number),
+        _ => throw new ArgumentException($"A {value.GetType()} isn't stored.", nameof(value)),
+    };
+
+    private void Check(int result) => SqliteException.ThrowExceptionForRC(result, connection.Handle);
+
+    private SqliteCommand Command()
+    {
+        if (_command is null)
+        {
+            _command = connection.CreateCommand();
+#pragma warning disable CA2100 // Every text is a constant of this program; values are parameters.
+            _command.CommandText = sql;
+#pragma warning restore CA2100
+        }
+
+        for (int i = 0; i < _values.Length; i++)
+        {
+            if (_command.Parameters.Count == i)
+            {
+                _ = _command.Parameters.Add(new SqliteParameter { ParameterName = string.Create(CultureInfo.InvariantCulture, $"${i + 1}") });
+            }
+
+            _command.Parameters[i].Value = _values[i] ?? DBNull.Value;
+        }
+
+        return _command;
+    }
 }
 
 /// <summary>Reads of columns that may be NULL, and of the types that the schema uses.</summary>

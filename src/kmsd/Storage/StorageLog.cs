@@ -13,6 +13,9 @@ internal static partial class StorageLog
     [LoggerMessage(1002, LogLevel.Warning, "Nothing was left to roll back (SQLite code {Code}).")]
     public static partial void NothingToRollBack(ILogger log, int code);
 
+    [LoggerMessage(1005, LogLevel.Error, "The write-ahead log could not be brought into the database; it is tried again.")]
+    public static partial void LogNotShortened(ILogger log, Exception exception);
+
     [LoggerMessage(1003, LogLevel.Critical, "The write-ahead log could not be emptied: destroyed material may still stand in it until it is.")]
     public static partial void LogNotEmptied(ILogger log, Exception? exception);
 }

@@ -1,4 +1,4 @@
-using System.Threading.Channels;
+using System.Collections.Concurrent;
 using Kms.Client.Protocol;
 using Kmsd.Hosting;
 using Microsoft.Data.Sqlite;
@@ -38,8 +38,9 @@ internal interface IBatchParticipant
     /// <summary>Takes the staged state back to the mark.</summary>
     void ReturnToMark();
 
-    /// <summary>Writes what is gathered over a batch, before its commit.</summary>
-    void Flush();
+    /// <summary>Writes what is gathered, before the commit: over a batch, or over many.</summary>
+    /// <param name="isFull">This commit reaches the disk; what may wait for one needn't wait longer.</param>
+    void Flush(bool isFull);
 
     /// <summary>The commit happened: what was staged is now true.</summary>
     void Commit();
@@ -49,10 +50,11 @@ internal interface IBatchParticipant
 }
 
 /// <summary>
-/// The one writer: a queue, one SQLite file, many requests a commit (group commit). What arrives while a commit runs forms
-/// the next batch. Nothing is answered before its batch is committed.
+/// The one writer: a queue, one SQLite file, many requests a commit (group commit). Whoever comes while nobody else is about
+/// writes at once, on his own thread; what comes together, or while somebody writes, forms a batch that a pool thread writes.
+/// Nothing is answered before its batch is committed.
 /// </summary>
-internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, ILogger<Writer> log)
+internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, ILogger<Writer> log) : IDisposable
 {
     private const int QueueCapacity = 8192;
     private const int MostRequestsInBatch = 512;
@@ -60,22 +62,44 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     // SQLITE_CONSTRAINT: memory doesn't know of a row that is there, since it didn't parse when it was loaded.
     private const int ConstraintViolated = 19;
 
-    private readonly Channel<WriteRequest> _queue = Channel.CreateBounded<WriteRequest>(
-        new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
+    private readonly ConcurrentQueue<WriteRequest> _queue = new();
+    private readonly SemaphoreSlim _room = new(QueueCapacity);
+    private readonly List<WriteRequest> _batch = new(MostRequestsInBatch);
+    private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
+    // 1 while somebody writes; who changes it from 0 owns the database, the participants and the batch.
+    private int _isWriting;
     private volatile bool _isHealthy = true;
     private bool _mustEmptyLog;
     private bool _mustSupersede;
 
     /// <summary>How many requests wait.</summary>
-    public int QueueLength => _queue.Reader.Count;
+    public int QueueLength => _queue.Count;
 
     /// <summary>False after a commit failed, until one succeeds.</summary>
     public bool IsHealthy => _isHealthy;
 
-    /// <summary>Puts a request in the queue; waits while the queue is full.</summary>
-    public ValueTask EnqueueAsync(WriteRequest request, CancellationToken cancellationToken) =>
-        _queue.Writer.WriteAsync(request, cancellationToken);
+    /// <summary>Fails when the writer itself is broken: then the daemon must end. Never completes otherwise.</summary>
+    public Task Broken => _broken.Task;
+
+    /// <summary>Puts a request in the queue; waits while the queue is full. May write it before it returns.</summary>
+    public async ValueTask EnqueueAsync(WriteRequest request, CancellationToken cancellationToken)
+    {
+        await _room.WaitAsync(cancellationToken);
+        _queue.Enqueue(request);
+        if (ThreadPool.PendingWorkItemCount > 0)
+        {
+            // Others are on their way here: behind them in the pool, the batch takes what they bring as well.
+            if (TryBegin())
+            {
+                _ = ThreadPool.UnsafeQueueUserWorkItem(writer => writer.WriteBatch(), this, preferLocal: false);
+            }
+        }
+        else if (TryBegin())
+        {
+            WriteBatch();
+        }
+    }
 
     /// <summary>Runs a change in the writer and waits until it is on the disk.</summary>
     /// <exception cref="KmsException">It was refused, or the storage is unavailable; then nothing was changed.</exception>
@@ -86,33 +110,74 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         return await change.Completion;
     }
 
-    /// <summary>Takes no more requests; <see cref="RunAsync"/> ends when the queue is empty.</summary>
-    public void Complete() => _queue.Writer.TryComplete();
-
-    public async Task RunAsync()
+    /// <summary>Writes what waits and what was gathered, and empties the write-ahead log. Nobody may ask for more.</summary>
+    public async Task StopAsync()
     {
-        List<WriteRequest> batch = new(MostRequestsInBatch);
-        while (await _queue.Reader.WaitToReadAsync())
+        while (true)
         {
-            while (batch.Count < MostRequestsInBatch && _queue.Reader.TryRead(out WriteRequest? request))
+            if (Interlocked.CompareExchange(ref _isWriting, 1, 0) == 0)
             {
-                batch.Add(request);
+                if (_queue.IsEmpty)
+                {
+                    break; // And stays the one who writes: nobody else will.
+                }
+
+                WriteBatch();
             }
 
-            Write(batch);
-            batch.Clear();
+            await Task.Delay(TimeSpan.FromMilliseconds(1));
         }
 
+        Write([], isFull: true);
         _ = database.TryEmptyLog(); // What readers keep from it is emptied at the next start.
     }
 
-    private void Write(List<WriteRequest> batch)
+    public void Dispose() => _room.Dispose();
+
+    private bool TryBegin() => !_queue.IsEmpty && Interlocked.CompareExchange(ref _isWriting, 1, 0) == 0;
+
+    /// <summary>Writes one batch as the one who may, and hands over to the pool if more came meanwhile.</summary>
+    private void WriteBatch()
     {
+        try
+        {
+            while (_batch.Count < MostRequestsInBatch && _queue.TryDequeue(out WriteRequest? request))
+            {
+                _batch.Add(request);
+            }
+
+            if (_batch.Count > 0)
+            {
+                _ = _room.Release(_batch.Count);
+                Write(_batch, isFull: false);
+            }
+        }
+#pragma warning disable CA1031 // Whatever gets here left memory and database apart: the daemon ends with it.
+        catch (Exception exception)
+#pragma warning restore CA1031
+        {
+            _ = _broken.TrySetException(exception);
+            return; // And nobody writes any more.
+        }
+
+        _batch.Clear();
+
+        // In full order with the look at the queue: who enqueues before this is seen, who comes after begins himself.
+        _ = Interlocked.Exchange(ref _isWriting, 0);
+        if (TryBegin())
+        {
+            _ = ThreadPool.UnsafeQueueUserWorkItem(writer => writer.WriteBatch(), this, preferLocal: false);
+        }
+    }
+
+    private void Write(List<WriteRequest> batch, bool isFull)
+    {
+        isFull |= batch.Exists(request => request.IsChange);
         bool isCommitting = false;
         try
         {
             Supersede();
-            database.SetFullySynchronous(batch.Exists(request => request.IsChange));
+            database.SetFullySynchronous(isFull);
             database.Execute("BEGIN IMMEDIATE");
             FaultPoint.Reach("writer.begun");
             foreach (WriteRequest request in batch)
@@ -122,7 +187,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
             foreach (IBatchParticipant participant in participants)
             {
-                participant.Flush();
+                participant.Flush(isFull);
             }
 
             FaultPoint.Reach("writer.before-commit");

@@ -9,7 +9,7 @@ public sealed class DatabaseTests : IDisposable
     private static readonly string[] s_tables =
     [
         "credentials", "deleted_keys", "grants", "history", "history_heads", "instance", "keys", "members",
-        "notification_cursors", "notifications", "refusals", "root_generations", "stores", "version_material",
+        "notification_cursors", "notifications", "refusals", "root_generations", "stores", "usage_mark", "version_material",
         "versions",
     ];
 

@@ -10,16 +10,22 @@ public sealed class WriterTests : IDisposable
     private readonly Ledger _ledger;
     private readonly ListLogger<Writer> _log = new();
     private readonly Writer _writer;
+    private readonly ManualResetEventSlim _held = new();
+    private Task _holding = Task.CompletedTask;
 
     public WriterTests()
     {
         _database = Database.Create(_folder.File(Database.FileName));
         _ledger = new Ledger(_database);
         _writer = new Writer(_database, [_ledger], _log);
+        Hold();
     }
 
     public void Dispose()
     {
+        _held.Set();
+        _writer.Dispose();
+        _held.Dispose();
         _database.Dispose();
         _folder.Dispose();
     }
@@ -34,7 +40,7 @@ public sealed class WriterTests : IDisposable
         Assert.Equal(requests, _writer.QueueLength);
         await RunToEndAsync();
         Assert.Equal(Enumerable.Range(0, requests), await Task.WhenAll(changes));
-        Assert.Equal(commits, _ledger.Commits);
+        Assert.Equal(commits, Batches);
         Assert.Equal(requests, _ledger.Current);
         Assert.Equal(requests, _database.Prepare("SELECT count(*) FROM notifications").QueryNumber());
     }
@@ -60,7 +66,7 @@ public sealed class WriterTests : IDisposable
         Assert.Equal(KmsErrorCode.Forbidden, (await Assert.ThrowsAsync<KmsException>(async () => await refused)).Code);
         _ = await Assert.ThrowsAsync<InvalidOperationException>(async () => await broken);
         Assert.Equal([1, 4], Rows());
-        Assert.Equal((2, 1), (_ledger.Current, _ledger.Commits));
+        Assert.Equal((2, 1), (_ledger.Current, Batches));
         Assert.True(_writer.IsHealthy);
     }
 
@@ -164,38 +170,88 @@ public sealed class WriterTests : IDisposable
     }
 
     [Fact]
+    public async Task Whoever_comes_while_nobody_writes_writes_at_once_and_in_order_with_the_others()
+    {
+        await RunOneBatchAsync(_holding);
+        Use use = new(() => _ledger.Add(1));
+        Assert.True(_writer.EnqueueAsync(use, TestContext.Current.CancellationToken).AsTask().IsCompletedSuccessfully);
+        Assert.True(use.HasSucceeded);
+        int next = 1;
+        List<int> order = [];
+        await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(
+            async () =>
+            {
+                for (int i = 0; i < 200; i++)
+                {
+                    Use one = new(() => order.Add(_ledger.Add(++next)));
+                    await _writer.EnqueueAsync(one, TestContext.Current.CancellationToken);
+                    await one.Completion;
+                }
+            },
+            TestContext.Current.CancellationToken)));
+        await EndAsync();
+        Assert.Equal(Enumerable.Range(2, 1600), order);
+        Assert.Equal(1601, Rows().Count);
+        Assert.False(_writer.Broken.IsCompleted);
+    }
+
+    [Fact]
+    public async Task A_ledger_that_fails_at_its_commit_breaks_the_writer_for_good()
+    {
+        await RunOneBatchAsync(_holding);
+        _ledger.FailsToCommit = true;
+        Task<int> change = AddAsync(1);
+        _ = await Assert.ThrowsAsync<InvalidOperationException>(() => _writer.Broken);
+        Assert.False(change.IsCompleted);
+    }
+
+    [Fact]
     public async Task Nothing_is_answered_before_its_commit()
     {
         Task<int> change = AddAsync(1);
-        _ledger.AtFlush = () => Assert.False(change.IsCompleted);
+        _ledger.AtFlush = () => Assert.True(!change.IsCompleted || _ledger.Current == 1);
         await RunToEndAsync();
         Assert.Equal(1, await change);
-        Assert.Equal(1, _ledger.Commits);
+        Assert.Equal(1, Batches);
     }
 
-    private Task _running = Task.CompletedTask;
+    /// <summary>Without the one that was held, and the last one that stopping makes.</summary>
+    private int Batches => _ledger.Commits - 2;
 
     private Task<int> AddAsync(int number) => ChangeAsync(() => _ledger.Add(number));
 
     private Task<T> ChangeAsync<T>(Func<T> apply) => _writer.ChangeAsync(apply, TestContext.Current.CancellationToken);
 
+    /// <summary>Has a request of its own batch wait, so that those that come meanwhile form the next.</summary>
+    private void Hold()
+    {
+        using ManualResetEventSlim isHeld = new();
+        Use first = new(() =>
+        {
+            isHeld.Set();
+            _held.Wait();
+        });
+        _holding = Task.Run(() => _writer.EnqueueAsync(first, CancellationToken.None).AsTask());
+        isHeld.Wait();
+    }
+
     private async Task RunToEndAsync()
     {
-        _running = Task.Run(_writer.RunAsync, TestContext.Current.CancellationToken);
+        _held.Set();
         await EndAsync();
     }
 
-    /// <summary>Starts the writer and waits until these are settled; it goes on.</summary>
+    /// <summary>Lets the writer go on and waits until these are settled.</summary>
     private async Task RunOneBatchAsync(params Task[] requests)
     {
-        _running = Task.Run(_writer.RunAsync, TestContext.Current.CancellationToken);
+        _held.Set();
         _ = await Task.WhenAny(Task.WhenAll(requests));
     }
 
     private async Task EndAsync()
     {
-        _writer.Complete();
-        await _running;
+        await _holding;
+        await _writer.StopAsync();
     }
 
     private List<int> Rows()
@@ -234,10 +290,17 @@ public sealed class WriterTests : IDisposable
 
         public void ReturnToMark() => Staged = _mark;
 
-        public void Flush() => AtFlush?.Invoke();
+        public void Flush(bool isFull) => AtFlush?.Invoke();
+
+        public bool FailsToCommit { get; set; }
 
         public void Commit()
         {
+            if (FailsToCommit)
+            {
+                throw new InvalidOperationException("A fault of our own.");
+            }
+
             Current = Staged;
             Commits++;
         }
