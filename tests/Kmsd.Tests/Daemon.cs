@@ -53,6 +53,9 @@ internal sealed class Daemon : IAsyncDisposable
         Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);
     }
 
+    /// <summary>Why the host can't vouch for units; null: it can. Looked at at each start.</summary>
+    public string? WhyNoUnits { get; set; }
+
     public FakeTimeProvider Clock { get; } = new(s_start);
 
     public MemoryRootKey Root { get; }
@@ -74,6 +77,9 @@ internal sealed class Daemon : IAsyncDisposable
     public SecretBytes HistoryKey => _historyKey;
 
     public static Caller Uid(uint uid, params ReadOnlySpan<uint> groups) => new(4711, uid, 100_000 + uid, [.. groups]);
+
+    public static Caller Unit(string name, uint uid) => new(
+        4711, uid, 100_000 + uid, [], UnitName.TryParse(name, out UnitName unit) ? unit : throw new FormatException(name));
 
     /// <summary>A daemon that serves, with its first manager.</summary>
     public static async Task<Daemon> StartAsync(DaemonOptions? options = null)
@@ -104,7 +110,7 @@ internal sealed class Daemon : IAsyncDisposable
             Writer = new Writer(_database, [Catalogue, history], new ListLogger<Writer>());
             Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
             Operations = Serve.Wire(
-                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation,
+                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), generation,
                 new LastSeen(instance, _database, authenticator, Writer, Clock), Clock);
         }
         catch

@@ -25,6 +25,7 @@ internal static class Serve
     public static async Task RunAsync(CommandLine arguments, TimeProvider clock)
     {
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
+        UnitRules units = Preparation.TakeUnitRules(options, PeerUnit.WhyNot());
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         _ = builder.Logging.AddConsole(console =>
         {
@@ -60,7 +61,7 @@ internal static class Serve
         using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
         LastSeen lastSeen = new(instance, database, authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
-        Operations operations = Wire(options, catalogue, history, writer, root, cache, connections, generation, lastSeen, clock);
+        Operations operations = Wire(options, catalogue, history, writer, root, cache, connections, units, generation, lastSeen, clock);
         RotationService rotation = new(catalogue, operations.RotateKey, logs.CreateLogger<RotationService>());
         DeletionService deletion = new(
             catalogue, operations.DeleteKey, operations.PurgeDeletedKey, lastSeen, logs.CreateLogger<DeletionService>());
@@ -68,7 +69,7 @@ internal static class Serve
         using Socket listener = ServiceSocket.TakeHandedOver()
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
         ConnectionLimits limits = new(options.MaxMessageBytes, options.MaxInFlight, options.FirstRequestTimeout);
-        RpcServer server = new(listener, operations, connections, limits, logs.CreateLogger<RpcServer>());
+        RpcServer server = new(listener, operations, connections, limits, units, logs.CreateLogger<RpcServer>());
         using Service service = new(server, writer, cache, rotation, deletion, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
@@ -96,11 +97,11 @@ internal static class Serve
 
     internal static Operations Wire(
         DaemonOptions options, CatalogueLedger catalogue, HistoryLog history, Writer writer, RootKey root, MaterialCache cache,
-        ConnectionCounter connections, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
+        ConnectionCounter connections, UnitRules units, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
     {
         Operators operators = new(options.Operators);
         KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore, options.VersionsPerKey);
-        GrantBook grants = new(catalogue, limits);
+        GrantBook grants = new(catalogue, limits, units);
         UseRecorder recorder = new(catalogue, history, writer, clock);
         VersionCipher cipher = new(cache);
         Sealer sealer = new(catalogue, cipher, recorder);

@@ -47,6 +47,6 @@ internal sealed record HistoryEntry
     /// <summary>Encodes every field.</summary>
     public RowEncoding Encode(RowEncoding encoding) => encoding
         .Start("history").Add(At).Add(Scope).Add(Operation).Add(Caller?.Primary.ToString()).Add((long?)Caller?.Uid)
-        .Add((long?)Caller?.ProcessId).Add(StoreId).Add(Tag?.ToBytes()).Add(Version).Add(Outcome).Add(Detail).Add(Items)
+        .Add((long?)Caller?.ProcessId).Add(Caller?.Unit?.Text).Add(StoreId).Add(Tag?.ToBytes()).Add(Version).Add(Outcome).Add(Detail).Add(Items)
         .Add(ContextDigest);
 }

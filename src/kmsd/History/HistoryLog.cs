@@ -14,7 +14,7 @@ internal sealed class HistoryLog : IBatchParticipant
     private const string InsertEntry = """
         INSERT INTO history (sequence, at, scope, store_id, tag, version, operation, principal, uid, pid, unit, outcome,
             detail, items, context_digest, salt, digest, link)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, NULL, $11, $12, $13, $14, $15, $16, $17)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         """;
 
     private const string UpdateHead = """
@@ -66,7 +66,7 @@ internal sealed class HistoryLog : IBatchParticipant
         _database.Prepare(InsertEntry).BindAll(
             sequence, entry.At.ToUnixTimeMilliseconds(), entry.Scope, entry.StoreId, entry.Tag?.ToBytes(), entry.Version,
             entry.Operation, entry.Caller?.Primary.ToString(), (long?)entry.Caller?.Uid, (long?)entry.Caller?.ProcessId,
-            entry.Outcome, entry.Detail, entry.Items, entry.ContextDigest, salt, digest, link).Execute();
+            entry.Caller?.Unit?.Text, entry.Outcome, entry.Detail, entry.Items, entry.ContextDigest, salt, digest, link).Execute();
         _staged = new Head(sequence, link);
     }
 
