@@ -26,7 +26,7 @@ rm -rf "$folder/root" "$folder/new" "$folder/stamp"
 # libpam-systemd puts logins into user.slice; cron is there for users' jobs; softhsm2 and script for the token.
 debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,libpam-systemd,dbus-user-session,cron,softhsm2,bsdutils \
     bookworm "$folder/new" "$mirror" > "$folder/debootstrap.log" 2>&1 ||
-    { tail -3 "$folder/debootstrap.log" >&2; refuse "debootstrap failed (see $folder/debootstrap.log)"; }
+    refuse "debootstrap failed: $(tail -n1 "$folder/debootstrap.log"); all of it is in $folder/debootstrap.log"
 chroot "$folder/new" useradd --create-home --uid 1000 alice
 chroot "$folder/new" useradd --create-home --uid 1001 bob
 rm -rf "$folder/new/var/cache/apt/archives" "$folder/new/var/lib/apt/lists"

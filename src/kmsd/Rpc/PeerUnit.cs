@@ -37,7 +37,7 @@ internal static class PeerUnit
             {
                 0 => Of(pidfd),
                 NoSuchOption or NoSuchProcess or InvalidArgument or NoData => null,
-                _ => throw new SocketException(error),
+                _ => throw new SocketException((int)SocketError.NoBufferSpaceAvailable, Marshal.GetPInvokeErrorMessage(error)),
             };
         }
     }
