@@ -27,7 +27,7 @@ internal static class Load
         long begin = Stopwatch.GetTimestamp() + (long)(s_warmUp.TotalSeconds * Stopwatch.Frequency);
         CancellationToken ends = end.Token;
 #pragma warning disable IDISP013 // All are awaited below.
-        Task<List<double>>[] running = 
+        Task<List<double>>[] running =
         [
             .. Enumerable.Range(0, connections).Select(_ => Task.Factory.StartNew(
                 () => Connection(socket, parameters, inFlight, begin, ends), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)),

@@ -86,6 +86,9 @@ public sealed class AccessTests(ServingFixture serving) : IClassFixture<ServingF
     [InlineData("uid:4294967295")]
     [InlineData("uid:61184")]
     [InlineData("unit:cron.service")]
+    [InlineData("unit:sshd@1.service")]
+    [InlineData("unit:backup@.service")]
+    [InlineData("unit:nginx")]
     [InlineData("user:no-such-user")]
     [InlineData("1000")]
     public async Task Nobody_and_borrowed_ids_are_never_granted(string principal)
@@ -94,9 +97,58 @@ public sealed class AccessTests(ServingFixture serving) : IClassFixture<ServingF
         string name = "never-" + Math.Abs(principal.GetHashCode(StringComparison.Ordinal)).ToString(System.Globalization.CultureInfo.InvariantCulture);
         _ = await wire.MakeKeyAsync(name);
         string reason = await wire.ReasonAsync("grants.add", $$"""{"key":"{{name}}","principal":"{{principal}}","role":"encryptor"}""");
-        Assert.True(reason is "invalidParams" or "unsupported", reason);
+        Assert.Equal("invalidParams", reason);
         JsonElement grants = await wire.ResultAsync("grants.list", $$"""{"key":"{{name}}"}""");
         Assert.Equal(1, grants.GetProperty("grants").GetArrayLength());
+    }
+
+    [Fact]
+    public async Task On_a_kernel_that_cant_vouch_for_units_they_are_unsupported_and_all_else_goes_on()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await using (Daemon daemon = await Daemon.StartAsync(host, OlderKernel.WriteLauncher(host), []))
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            _ = await wire.MakeKeyAsync("older");
+            foreach ((string method, string parameters) in new[]
+            {
+                ("grants.add", """{"key":"older","principal":"unit:nginx.service","role":"encryptor"}"""),
+                ("members.add", """{"store":"default","principal":"unit:nginx.service","role":"user"}"""),
+                ("keys.create", """{"name":"older-2","type":"AES256-GCM96","grants":[{"principal":"unit:nginx.service","role":"encryptor"}]}"""),
+            })
+            {
+                JsonElement refusal = await wire.CallAsync(method, parameters);
+                Assert.Equal("unsupported", Wire.Reason(refusal));
+                Assert.Contains("SO_PEERPIDFD", refusal.GetProperty("error").GetProperty("message").GetString(), StringComparison.Ordinal);
+            }
+
+            JsonElement whoAmI = await wire.ResultAsync("system.whoAmI");
+            Assert.False(whoAmI.TryGetProperty("unit", out _));
+            Assert.Contains("uid:0", whoAmI.GetProperty("principals").EnumerateArray().Select(principal => principal.GetString()));
+            _ = await wire.EncryptAsync("older", "x"u8.ToArray());
+        }
+
+        host.Set("access", "operators", "uid:0 unit:nginx.service");
+        host.WriteConfiguration();
+        Finished refused = await Shell.RunAsync(OlderKernel.WriteLauncher(host), ["--config", host.Configuration], host.Environment);
+        Assert.Equal(78, refused.ExitCode);
+        Assert.Contains("unit:nginx.service", refused.Error, StringComparison.Ordinal);
+    }
+
+    /// <summary>There the kernel calls everybody 65534 whom it doesn't map: the caller himself, kmsd, and a false server too.</summary>
+    [Theory]
+    [InlineData("--user")]
+    [InlineData("--user", "--map-root-user")]
+    public async Task In_a_user_namespace_a_client_trusts_no_server_that_isnt_mapped(params string[] namespaces)
+    {
+        SkipUnlessRoot();
+        Finished finished = await Shell.RunAsync(
+            "setpriv",
+            [$"--reuid={Stranger}", $"--regid={Stranger}", "--clear-groups", "unshare", .. namespaces, Repository.Kmsctl, "status"],
+            new() { ["KMSD_SOCKET"] = serving.Host.Socket }, [], "/");
+        Assert.Equal(69, finished.ExitCode);
+        Assert.Contains("runs as uid 65534", finished.Error, StringComparison.Ordinal);
+        Assert.Contains("nothing was sent to it", finished.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -10,7 +10,7 @@ public sealed class DocumentationTests
     {
         await using Installation host = await Installation.MakeAsync();
         await using Daemon daemon = await host.StartAsync();
-        string tour = Block("README.md", "<!-- tour -->", "sh");
+        string tour = Repository.Block("README.md", "tour", "sh");
         Assert.Contains("kmsctl file decrypt", tour, StringComparison.Ordinal);
         Finished finished = await Shell.RunAsync(
             "/bin/sh",
@@ -30,7 +30,7 @@ public sealed class DocumentationTests
     {
         await using Installation host = await Installation.MakeAsync();
         await using Daemon daemon = await host.StartAsync();
-        string program = Block("docs/api.md", "<!-- wire-example -->", "python");
+        string program = Repository.Block("docs/api.md", "wire-example", "python");
         Assert.InRange(program.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length, 1, 10);
         Finished finished = await Shell.RunAsync("python3", ["-I", "-c", program], new() { ["KMSD_SOCKET"] = host.Socket });
         Assert.Equal((0, "ok\n"), (finished.ExitCode, finished.Output));
@@ -66,13 +66,5 @@ public sealed class DocumentationTests
                 Assert.True(Path.Exists(target), $"{page} links to {link.Groups[1].Value}");
             }
         }
-    }
-
-    private static string Block(string page, string mark, string language)
-    {
-        string text = File.ReadAllText(Repository.Script(page));
-        int start = text.IndexOf($"```{language}\n", text.IndexOf(mark, StringComparison.Ordinal), StringComparison.Ordinal);
-        start = text.IndexOf('\n', start) + 1;
-        return text[start..text.IndexOf("\n```", start, StringComparison.Ordinal)];
     }
 }

@@ -56,6 +56,9 @@ internal sealed class Daemon : IAsyncDisposable
         Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);
     }
 
+    /// <summary>Why the host can't vouch for units; null: it can. Looked at at each start.</summary>
+    public string? WhyNoUnits { get; set; }
+
     public FakeTimeProvider Clock { get; } = new(s_start);
 
     public MemoryRootKey Root { get; }
@@ -100,6 +103,9 @@ internal sealed class Daemon : IAsyncDisposable
 
     public static Caller Uid(uint uid, params ReadOnlySpan<uint> groups) => new(4711, uid, 100_000 + uid, [.. groups]);
 
+    public static Caller Unit(string name, uint uid) => new(
+        4711, uid, 100_000 + uid, [], UnitName.TryParse(name, out UnitName unit) ? unit : throw new FormatException(name));
+
     /// <summary>A daemon that serves, with its first manager.</summary>
     public static async Task<Daemon> StartAsync(DaemonOptions? options = null)
     {
@@ -138,7 +144,8 @@ internal sealed class Daemon : IAsyncDisposable
             Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
             Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
             Operations = Serve.Wire(
-                _options, operators, records, Writer, Root, Cache, new ConnectionCounter(1, 1), generation, LastSeen, Clock);
+                _options, operators, records, Writer, Root, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), generation,
+                LastSeen, Clock);
             Deletion = new DeletionService(
                 Catalogue, Notices, new ToldNotices(_reader), Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
             Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());

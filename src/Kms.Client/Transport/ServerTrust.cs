@@ -14,12 +14,15 @@ internal sealed class ServerTrust(Func<IReadOnlyCollection<uint>> uids)
     public static ServerTrust Default { get; } = new(() =>
         Libc.FindUser(Account) is uint kmsd ? [0, kmsd, Libc.GetEffectiveUserId()] : [0, Libc.GetEffectiveUserId()]);
 
+    /// <summary>What the kernel says of everybody whom the caller's user namespace doesn't map: it may be anybody, even where the caller is one himself.</summary>
+    private const uint Overflow = 65534;
+
     /// <exception cref="KmsUnreachableException">The server runs as somebody else.</exception>
     public void Check(Socket socket, string path)
     {
         Span<uint> credentials = stackalloc uint[3]; // struct ucred: pid, uid, gid
         _ = socket.GetRawSocketOption(SolSocket, SoPeerCred, MemoryMarshal.AsBytes(credentials));
-        if (!uids().Contains(credentials[1]))
+        if (credentials[1] is Overflow or uint.MaxValue || !uids().Contains(credentials[1]))
         {
             throw new KmsUnreachableException(
                 $"The server at '{path}' runs as uid {credentials[1]}, which is neither root, '{Account}' nor the caller; nothing was sent to it.");

@@ -19,6 +19,7 @@ internal static class CommandTree
         VersionCommands.Make(),
         AccessCommands.Grant(),
         AccessCommands.Member(),
+        DoctorCommand.Make(),
         CryptoCommands.Encrypt(),
         CryptoCommands.Decrypt(),
         ReencryptCommand.Make(),

@@ -35,7 +35,7 @@ internal static class CommonOptions
 
     public static Argument<string> Principal { get; } = new("PRINCIPAL")
     {
-        Description = "uid:1000, gid:34, user:alice or group:backup (systemd units: not in this version).",
+        Description = "uid:1000, gid:34, unit:nginx.service, user:alice or group:backup.",
     };
 
     public static Argument<string> Input { get; } = new("IN")

@@ -89,7 +89,8 @@ internal static class KeyCommands
             new KeyRequest { Key = session.Get(CommonOptions.Key) }, session.CancellationToken)),
         CommonOptions.Key);
 
-    private static async Task<ListKeysResult> ReadAllAsync(Session session, string? store, KeyState? state)
+    /// <summary>All pages of the list.</summary>
+    public static async Task<ListKeysResult> ReadAllAsync(Session session, string? store, KeyState? state)
     {
         var keys = new List<KeyDescription>();
         string? after = null;

@@ -4,7 +4,7 @@ namespace Kmsctl.Output;
 internal static class ExitCode
 {
     public const int Ok = 0;
-    public const int No = 1; // verify: the signature isn't the key's
+    public const int No = 1; // verify: the signature isn't the key's; doctor: something was found
     public const int NotConfirmed = 2; // a question was answered with no
     public const int Refused = 10; // + the number of the daemon's error, 1 to 12
     public const int Usage = 64;

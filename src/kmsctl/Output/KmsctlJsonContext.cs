@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Kmsctl.Doctor;
 
 namespace Kmsctl.Output;
 
@@ -20,7 +21,9 @@ internal sealed class LinesDescription
     public required long Lines { get; init; }
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(SealedFileDescription))]
 [JsonSerializable(typeof(LinesDescription))]
+[JsonSerializable(typeof(DoctorReport))]
 internal sealed partial class KmsctlJsonContext : JsonSerializerContext;

@@ -14,7 +14,7 @@ internal enum PrincipalKind
 }
 
 /// <summary>Somebody whom the kernel can vouch for: a uid, a gid or a systemd unit.</summary>
-internal readonly record struct Principal(PrincipalKind Kind, uint Number, string? UnitName)
+internal readonly record struct Principal(PrincipalKind Kind, uint Number, UnitName? Unit)
 {
     /// <summary>Ids that the kernel gives to whomever it can't map, or that mean "nobody"; never a principal.</summary>
     private const uint Overflow = 65534;
@@ -27,6 +27,14 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
     public static Principal User(uint uid) => new(PrincipalKind.User, uid, null);
 
     public static Principal Group(uint gid) => new(PrincipalKind.Group, gid, null);
+
+    public static Principal Of(UnitName unit) => new(PrincipalKind.Unit, 0, unit);
+
+    /// <summary>True for uids that systemd lends: the unit they are lent to is who it is.</summary>
+    public static bool IsDynamicUser(uint uid) => uid is >= FirstDynamicUser and <= LastDynamicUser;
+
+    /// <summary>True for ids of nobody whom this host knows.</summary>
+    public static bool IsUnmapped(uint id) => id is Overflow or Invalid;
 
     /// <summary>Reads a principal and resolves a name to its number.</summary>
     /// <exception cref="KmsException"><c>invalidParams</c> or <c>unsupported</c>, with what is wrong.</exception>
@@ -41,14 +49,17 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
             "gid" => Group(ParseId(name)),
             "user" => User(Accounts.FindUser(name) ?? throw Refused($"There is no user '{name}' (use uid:N for one that is gone).")),
             "group" => Group(Accounts.FindGroup(name) ?? throw Refused("There is no group of that name.")),
-            "unit" => throw new KmsException(
-                KmsErrorCode.Unsupported, "This version can't vouch for systemd units yet; grant to a uid or a gid."),
-            _ => throw Refused($"'{text}' is no principal: uid:1000, gid:34, user:alice or group:backup."),
+            "unit" => UnitName.TryParse(name, out UnitName unit)
+                ? Of(unit)
+                : throw Refused("A unit is named as systemd names it, in full: nginx.service, or backup@home.service for an instance of a template."),
+            _ => throw Refused($"'{text}' is no principal: uid:1000, gid:34, unit:nginx.service, user:alice or group:backup."),
         };
 
         if (!principal.CanBeGranted)
         {
-            throw Refused("This id is never granted: it is unmapped, or one of systemd's dynamic users (those are named by unit).");
+            throw Refused(principal.Unit is null
+                ? "This id is never granted: it is unmapped, or one of systemd's dynamic users (those are named by unit)."
+                : $"The unit {principal.Unit} runs other people's programs; grant to a uid or a gid.");
         }
 
         return principal;
@@ -75,11 +86,11 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
         int colon = text.IndexOf(':', StringComparison.Ordinal);
         string name = text[(colon + 1)..];
         bool isId = uint.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out uint id);
-        Principal principal = (colon < 0 ? "" : text[..colon], isId) switch
+        Principal principal = (colon < 0 ? "" : text[..colon]) switch
         {
-            ("uid", true) => User(id),
-            ("gid", true) => Group(id),
-            ("unit", false) => new Principal(PrincipalKind.Unit, 0, name),
+            "uid" when isId => User(id),
+            "gid" when isId => Group(id),
+            "unit" when UnitName.TryParse(name, out UnitName unit) => Of(unit),
             _ => throw new FormatException("This is no stored principal."),
         };
 
@@ -87,12 +98,12 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
         return principal.ToString() == text ? principal : throw new FormatException("This is no stored principal.");
     }
 
-    /// <summary>False for ids that don't name one somebody for good. They are never granted and never matched.</summary>
+    /// <summary>False for ids and units that don't name one somebody for good. They are never granted and never matched.</summary>
     public bool CanBeGranted => Kind switch
     {
-        PrincipalKind.User => Number is not (Overflow or Invalid) && Number is not (>= FirstDynamicUser and <= LastDynamicUser),
-        PrincipalKind.Group => Number is not (Overflow or Invalid),
-        PrincipalKind.Unit => UnitName is not null,
+        PrincipalKind.User => !IsUnmapped(Number) && !IsDynamicUser(Number),
+        PrincipalKind.Group => !IsUnmapped(Number),
+        PrincipalKind.Unit => Unit is { RunsOthersPrograms: false },
         _ => false,
     };
 
@@ -108,7 +119,7 @@ internal readonly record struct Principal(PrincipalKind Kind, uint Number, strin
     {
         PrincipalKind.User => string.Create(CultureInfo.InvariantCulture, $"uid:{Number}"),
         PrincipalKind.Group => string.Create(CultureInfo.InvariantCulture, $"gid:{Number}"),
-        PrincipalKind.Unit => $"unit:{UnitName}",
+        PrincipalKind.Unit => $"unit:{Unit}",
         _ => "(nobody)",
     };
 

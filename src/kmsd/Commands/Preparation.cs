@@ -1,4 +1,6 @@
+using Kms.Client.Protocol;
 using Kms.Hsm;
+using Kmsd.Access;
 using Kmsd.Configuration;
 using Kmsd.Hosting;
 using Kmsd.RootKeys;
@@ -21,6 +23,26 @@ internal static class Preparation
         }
 
         return Settings.Read(main, files.Skip(1));
+    }
+
+    /// <param name="options">Operators and administrators among them are held to the rules as well.</param>
+    /// <param name="whyNot">Why this host can't vouch for units; null if it can.</param>
+    public static UnitRules TakeUnitRules(DaemonOptions options, string? whyNot)
+    {
+        UnitRules units = new(options.NeverUnits, whyNot);
+        foreach (Principal principal in options.Operators.Concat(options.RootAdministrators ?? []))
+        {
+            try
+            {
+                units.Require(principal);
+            }
+            catch (KmsException exception)
+            {
+                throw new StartupException(ExitCode.Configuration, $"The configuration names {principal}. {exception.Message}", exception);
+            }
+        }
+
+        return units;
     }
 
     public static StateDirectory OpenState(DaemonOptions options)

@@ -30,6 +30,7 @@ internal static class Serve
     public static async Task RunAsync(CommandLine arguments, TimeProvider clock)
     {
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
+        UnitRules units = Preparation.TakeUnitRules(options, PeerUnit.WhyNot());
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
         _ = builder.Logging.AddConsole(console =>
         {
@@ -72,7 +73,7 @@ internal static class Serve
         Records records = new(
             catalogue, history, erasure, notices, new DatabaseRecords(reader, new RowAuthenticator(rowsKey, instance.Id, root.Generation)), instance.Id,
             logs.CreateLogger<ListNotifications>());
-        Operations operations = Wire(options, operators, records, writer, root, cache, connections, generation, lastSeen, clock);
+        Operations operations = Wire(options, operators, records, writer, root, cache, connections, units, generation, lastSeen, clock);
         StrangerCounter strangers = new(writer, database, clock, logs.CreateLogger<StrangerCounter>());
         ToldNotices told = new(reader);
         using LogKeeper logKeeper = new(Path.Combine(state.Path, Database.FileName), writer, logs.CreateLogger<LogKeeper>());
@@ -92,7 +93,7 @@ internal static class Serve
             operations, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             hub);
-        RpcServer server = new(listener, shared, connections, limits, logs.CreateLogger<RpcServer>());
+        RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
         using Service service = new(server, writer, cache, due, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
@@ -145,13 +146,13 @@ internal static class Serve
 
     internal static Operations Wire(
         DaemonOptions options, Operators operators, Records records, Writer writer, RootKey root, MaterialCache cache,
-        ConnectionCounter connections, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
+        ConnectionCounter connections, UnitRules units, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
     {
         CatalogueLedger catalogue = records.Catalogue;
         HistoryLog history = records.History;
         NoticeLog notices = records.Notices;
         KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore, options.VersionsPerKey, options.Stores);
-        GrantBook grants = new(catalogue, limits);
+        GrantBook grants = new(catalogue, limits, units);
         UseRecorder recorder = new(catalogue, history, writer, clock);
         VersionCipher cipher = new(cache);
         Sealer sealer = new(catalogue, cipher, recorder);

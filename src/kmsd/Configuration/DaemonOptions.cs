@@ -33,6 +33,7 @@ internal sealed record DaemonOptions
 
     public ImmutableArray<Principal> Operators { get; set; } = [Principal.User(0)];
 
+    /// <summary>Services, and templates for all their instances.</summary>
     public ImmutableArray<string> NeverUnits { get; set; } = [];
 
     public KeyProtection DefaultProtection { get; set; } = KeyProtection.Software;

@@ -34,7 +34,7 @@ internal static class Settings
         ["access"] = new(StringComparer.Ordinal)
         {
             ["operators"] = (options, entry) => options.Operators = Principals(entry),
-            ["never_units"] = (options, entry) => options.NeverUnits = [.. Words(entry)],
+            ["never_units"] = (options, entry) => options.NeverUnits = Units(entry),
         },
         ["keys"] = new(StringComparer.Ordinal)
         {
@@ -165,6 +165,13 @@ internal static class Settings
             throw entry.Refuse($"'{entry.Key}': {exception.Message}");
         }
     }
+
+    private static ImmutableArray<string> Units(ConfigurationEntry entry) =>
+    [
+        .. Words(entry).Select(word => UnitName.TryParsePattern(word, out string? pattern)
+            ? pattern
+            : throw entry.Refuse($"'{entry.Key}': '{word}' is no service: docker.service, or ci@.service for every instance of a template.")),
+    ];
 
     private static KeyProtection Protection(ConfigurationEntry entry) => Wire.Protections.TryParse(entry.Value, out KeyProtection protection)
         ? protection

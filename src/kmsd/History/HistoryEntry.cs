@@ -56,6 +56,7 @@ internal sealed record HistoryEntry
         Principal = Caller?.Primary.ToString(),
         Uid = Caller?.Uid,
         ProcessId = Caller?.ProcessId,
+        Unit = Caller?.Unit?.Text,
         Outcome = Outcome,
         Detail = Detail,
         Items = Items,

@@ -62,6 +62,14 @@ internal static partial class Libc
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     public static partial int Close(int descriptor);
 
+    public const short PollIn = 1;
+
+    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
+    public static partial int Poll(ref PollRequest request, nuint count, int timeoutInMilliseconds);
+
+    [LibraryImport("libc", EntryPoint = "getsockopt", SetLastError = true)]
+    public static partial int GetSocketOption(SafeHandle socket, int level, int name, out int value, ref uint length);
+
     [LibraryImport("libc", EntryPoint = "getpwnam_r", StringMarshalling = StringMarshalling.Utf8)]
     public static unsafe partial int GetUserByName(string name, Passwd* entry, byte* buffer, nuint length, Passwd** result);
 
@@ -91,6 +99,15 @@ internal static partial class Libc
         public ushort Spare;
         public ulong Inode;
         public ulong Size;
+    }
+
+    /// <summary><c>struct pollfd</c></summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct PollRequest
+    {
+        public int Descriptor;
+        public short Events;
+        public short ReturnedEvents;
     }
 
     /// <summary><c>struct rlimit</c></summary>

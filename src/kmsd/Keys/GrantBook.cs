@@ -3,16 +3,20 @@ using Kmsd.Access;
 
 namespace Kmsd.Keys;
 
-/// <summary>Adds and ends grants inside a change: whoever gets a role on a key becomes a member of its store. For the writer only.</summary>
-internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits)
+/// <summary>
+/// Adds and ends grants inside a change: whoever gets a role on a key becomes a member of its store. Every grant and membership
+/// is made here, and none to whom <see cref="UnitRules"/> leave out. For the writer only.
+/// </summary>
+internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits, UnitRules units)
 {
     public static KmsException TooMany(KeyLimits limits) =>
         new(KmsErrorCode.LimitExceeded, $"A key may have at most {limits.GrantsPerKey} grants.");
 
     /// <summary>False if the grant was there.</summary>
-    /// <exception cref="KmsException"><c>limitExceeded</c></exception>
+    /// <exception cref="KmsException"><c>limitExceeded</c>, <c>unsupported</c> or <c>invalidParams</c></exception>
     public bool Add(KeyTag tag, Principal principal, KeyRole role, DateTimeOffset now)
     {
+        units.Require(principal);
         Key key = catalogue.Staged.Keys[tag];
         if (key.Grants.Any(grant => grant.Principal == principal && grant.Role == role))
         {
@@ -34,9 +38,10 @@ internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits)
         return true;
     }
 
-    /// <exception cref="KmsException"><c>limitExceeded</c></exception>
+    /// <exception cref="KmsException"><c>limitExceeded</c>, <c>unsupported</c> or <c>invalidParams</c></exception>
     public void AddMember(KeyStore store, Member member)
     {
+        units.Require(member.Principal);
         if (store.FindMember(member.Principal) is null && store.Members.Length >= limits.MembersPerStore)
         {
             throw new KmsException(

@@ -5,7 +5,7 @@ using Kmsd.Access;
 
 namespace Kmsd.Rpc;
 
-/// <summary>Who connected, by the kernel's word (unix(7), SO_PEERCRED; SO_PEERGROUPS since Linux 4.13).</summary>
+/// <summary>Who connected, by the kernel's word (unix(7), SO_PEERCRED; SO_PEERGROUPS since Linux 4.13), and his unit.</summary>
 internal static class PeerCredentials
 {
     private const int SolSocket = 1;
@@ -16,11 +16,13 @@ internal static class PeerCredentials
     private const int MostGroups = 65_536;
 
     /// <exception cref="SocketException">The kernel doesn't say.</exception>
-    public static Caller Read(Socket socket)
+    public static Caller Read(Socket socket, UnitRules units)
     {
         Span<int> credentials = stackalloc int[3]; // struct ucred: pid, uid, gid
         _ = socket.GetRawSocketOption(SolSocket, SoPeerCred, MemoryMarshal.AsBytes(credentials));
-        return new Caller(credentials[0], unchecked((uint)credentials[1]), unchecked((uint)credentials[2]), ReadGroups(socket));
+        return new Caller(
+            credentials[0], unchecked((uint)credentials[1]), unchecked((uint)credentials[2]), ReadGroups(socket),
+            units.Filter(PeerUnit.Read(socket)));
     }
 
     private static ImmutableArray<uint> ReadGroups(Socket socket)

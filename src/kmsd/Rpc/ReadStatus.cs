@@ -67,6 +67,7 @@ internal sealed class DescribeCaller(CatalogueLedger catalogue, Operators operat
         Uid = caller.Uid,
         Gid = caller.Gid,
         Groups = [.. caller.Groups.Select(group => (long)group)],
+        Unit = caller.Unit?.Text,
         Principals = [.. caller.Principals.Select(principal => principal.ToString())],
         Operator = operators.Contains(caller),
         Stores =

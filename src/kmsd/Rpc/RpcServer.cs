@@ -11,7 +11,7 @@ namespace Kmsd.Rpc;
 
 /// <summary>Accepts connections and serves each; stops by answering what is in flight.</summary>
 internal sealed class RpcServer(
-    Socket listener, RpcConnection.Service service, ConnectionCounter connections, ConnectionLimits limits, ILogger<RpcServer> log)
+    Socket listener, RpcConnection.Service service, ConnectionCounter connections, ConnectionLimits limits, UnitRules units, ILogger<RpcServer> log)
 {
     // Longer than a connection gives its last answers.
     private static readonly TimeSpan s_drainTime = ConnectionLimits.DrainTime + TimeSpan.FromSeconds(2);
@@ -58,7 +58,7 @@ internal sealed class RpcServer(
         Caller caller;
         try
         {
-            caller = PeerCredentials.Read(socket);
+            caller = PeerCredentials.Read(socket, units);
         }
         catch (SocketException exception)
         {

@@ -17,6 +17,15 @@ internal static class Repository
 
     public static string Script(string path) => Path.Combine(Root, path);
 
+    /// <summary>The fenced block of a page that stands after the line <c>&lt;!-- mark --&gt;</c>.</summary>
+    public static string Block(string page, string mark, string language)
+    {
+        string text = File.ReadAllText(Script(page));
+        int start = text.IndexOf($"```{language}\n", text.IndexOf($"<!-- {mark} -->\n", StringComparison.Ordinal), StringComparison.Ordinal);
+        start = text.IndexOf('\n', start) + 1;
+        return text[start..text.IndexOf("\n```", start, StringComparison.Ordinal)];
+    }
+
     /// <summary>How often something is done: reduced in run.sh, full in long.sh.</summary>
     public static int Count(string name, int reduced) =>
         Environment.GetEnvironmentVariable(name) is { Length: > 0 } text

@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Commands;
 using Kmsd.Configuration;
 using Kmsd.Hosting;
 
@@ -43,8 +44,8 @@ public sealed class SettingsTests
             anchor = off
             timeout = 500ms
             [access]
-            operators = uid:1  gid:2
-            never_units = a.service b.service
+            operators = uid:1  gid:2 unit:o.service
+            never_units = a.service b ci@.service
             [keys]
             default_protection = hsm
             cache_entries = 5
@@ -70,8 +71,8 @@ public sealed class SettingsTests
         Assert.Equal((1024, 2), (options.MaxMessageBytes, options.MaxInFlight));
         Assert.Equal(("/m", "l", "s", "/p"), (options.Module, options.TokenLabel, options.TokenSerial, options.PinFile));
         Assert.Equal(TimeSpan.FromMilliseconds(500), options.TokenTimeout);
-        Assert.Equal([Principal.User(1), Principal.Group(2)], options.Operators);
-        Assert.Equal(["a.service", "b.service"], options.NeverUnits);
+        Assert.Equal([Principal.User(1), Principal.Group(2), Principal.Parse("unit:o.service")], options.Operators);
+        Assert.Equal(["a.service", "b.service", "ci@.service"], options.NeverUnits);
         Assert.Equal((5, TimeSpan.FromMinutes(5)), (options.CacheEntries, options.CacheIdle));
         Assert.Equal([Principal.User(3)], options.RootAdministrators!.Value);
         Assert.Equal((30, 365), (options.RotateDays, options.RetainDays));
@@ -169,6 +170,30 @@ public sealed class SettingsTests
     [InlineData("user:nobody-of-this-name")]
     public void An_operator_who_can_never_be_granted_anything_is_refused(string principal) =>
         Assert.StartsWith("kmsd.conf:2: 'operators': ", Refuse($"[access]\noperators = uid:0 {principal}"), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("*.service")]
+    [InlineData("@.service")]
+    [InlineData("docker.service,")]
+    public void A_unit_that_cannot_be_one_is_refused(string unit) =>
+        Assert.StartsWith("kmsd.conf:2: 'never_units': ", Refuse($"[access]\nnever_units = a.service {unit}"), StringComparison.Ordinal);
+
+    [Fact]
+    public void An_operator_is_held_to_the_rules_for_units_wherever_they_stand()
+    {
+        DaemonOptions options = Read("[access]\noperators = uid:0 unit:a.service\n[root]\nadministrators = unit:b.service");
+        _ = Preparation.TakeUnitRules(options, null);
+        foreach (DaemonOptions never in new[] { options with { NeverUnits = ["a.service"] }, options with { NeverUnits = ["b.service"] } })
+        {
+            StartupException refusal = Assert.Throws<StartupException>(() => Preparation.TakeUnitRules(never, null));
+            Assert.Equal(ExitCode.Configuration, refusal.ExitCode);
+            Assert.Contains("never_units", refusal.Message, StringComparison.Ordinal);
+        }
+
+        StartupException tooOld = Assert.Throws<StartupException>(() => Preparation.TakeUnitRules(options, "This kernel is too old."));
+        Assert.Equal("The configuration names unit:a.service. This kernel is too old.", tooOld.Message);
+        _ = Preparation.TakeUnitRules(new DaemonOptions(), "This kernel is too old.");
+    }
 
     [Fact]
     public void Drop_ins_replace_in_the_order_of_their_names()

@@ -54,6 +54,10 @@ public sealed class HistoryChainTests
             entry with { Caller = new Caller(1, 1000, 100, []) },
             entry with { Caller = new Caller(2, 1000, 100, []) },
             entry with { Caller = new Caller(1, 1001, 100, []) },
+            entry with { Caller = new Caller(1, 1000, 100, [], Unit("a.service")) },
+            entry with { Caller = new Caller(1, 1000, 100, [], Unit("b.service")) },
+            entry with { Caller = new Caller(1, 61184, 100, []) },
+            entry with { Caller = new Caller(1, 61184, 100, [], Unit("a.service")) },
             entry with { StoreId = [1] },
             entry with { Tag = KeyTag.Parse("0123456789abcdef0123456789abcdef") },
             entry with { Version = 1 },
@@ -66,4 +70,6 @@ public sealed class HistoryChainTests
         Assert.Equal(
             entries.Length, entries.Select(each => Convert.ToHexString(each.ToStored(1).Encode(new RowEncoding()).Bytes)).Distinct().Count());
     }
+
+    private static UnitName Unit(string name) => UnitName.TryParse(name, out UnitName unit) ? unit : throw new FormatException(name);
 }

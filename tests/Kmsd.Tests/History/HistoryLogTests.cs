@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kmsd.History;
+using Kmsd.Storage;
 
 namespace Kmsd.Tests.History;
 
@@ -31,6 +32,39 @@ public sealed class HistoryLogTests
             Lines(daemon));
         Assert.Equal(key.Tag, daemon.Query("SELECT lower(hex(tag)) FROM history WHERE sequence = 4"));
         Assert.Equal(SHA256.HashData("ctx"u8), daemon.Query("SELECT context_digest FROM history WHERE sequence = 4"));
+    }
+
+    [Fact]
+    public async Task An_entry_holds_the_unit_and_answers_for_it()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        KeyDescription key = await daemon.CreateKeyAsync("key-1", ("unit:nginx.service", KeyRole.Encryptor));
+        _ = await daemon.EncryptAsync(Daemon.Unit("nginx.service", 61184), "key-1");
+        _ = await daemon.EncryptAsync(Daemon.Unit("nginx.service", 33), "key-1");
+        _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Reviewer);
+        Assert.Equal("unit:nginx.service 61184 nginx.service", Who(4));
+        Assert.Equal("uid:33 33 nginx.service", Who(5));
+        Assert.Equal("uid:1000 1000 none", Who(6));
+
+        byte[] salt = (byte[])daemon.Query("SELECT salt FROM history WHERE sequence = 5")!;
+        HistoryEntry entry = new()
+        {
+            At = daemon.Clock.GetUtcNow(),
+            Scope = HistoryScope.Key,
+            Operation = "crypto.encrypt",
+            Caller = Daemon.Unit("nginx.service", 33),
+            StoreId = daemon.Catalogue.Current.Keys[KeyTag.Parse(key.Tag)].StoreId.ToBytes(),
+            Tag = KeyTag.Parse(key.Tag),
+            Version = 1,
+            Items = 1,
+        };
+        object? stored = daemon.Query("SELECT digest FROM history WHERE sequence = 5");
+        Assert.Equal(stored, HistoryChain.Digest(salt, entry.ToStored(1).Encode(new RowEncoding()).Bytes));
+        HistoryEntry other = entry with { Caller = Daemon.Unit("vault.service", 33) };
+        Assert.NotEqual(stored, HistoryChain.Digest(salt, other.ToStored(1).Encode(new RowEncoding()).Bytes));
+
+        object? Who(int sequence) => daemon.Query(
+            $"SELECT format('%s %d %s', principal, uid, coalesce(unit, 'none')) FROM history WHERE sequence = {sequence}");
     }
 
     [Fact]

@@ -93,13 +93,72 @@ public sealed class GrantsTests
     [Theory]
     [InlineData("uid:65534", KmsErrorCode.InvalidParams)]
     [InlineData("user:nobody-of-this-name", KmsErrorCode.InvalidParams)]
-    [InlineData("unit:nginx.service", KmsErrorCode.Unsupported)]
+    [InlineData("unit:nginx", KmsErrorCode.InvalidParams)]
+    [InlineData("unit:backup@.service", KmsErrorCode.InvalidParams)]
+    [InlineData("unit:cron.service", KmsErrorCode.InvalidParams)]
     public async Task Whoever_cannot_be_granted_to_is_refused(string principal, KmsErrorCode code)
     {
         await using Daemon daemon = await Daemon.StartAsync();
         _ = await daemon.CreateKeyAsync("key-1");
         _ = await Refusal.OfAsync(code, () => daemon.AddGrantAsync(Daemon.Manager, "key-1", principal, KeyRole.Encryptor));
         _ = await Refusal.OfAsync(code, () => daemon.RemoveGrantAsync(Daemon.Manager, "key-1", principal, KeyRole.Encryptor));
+    }
+
+    [Fact]
+    public async Task A_unit_uses_a_key_by_its_grant_and_its_user_does_not()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1", ("unit:nginx.service", KeyRole.Encryptor));
+        _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "unit:nginx.service", KeyRole.Decryptor);
+        await daemon.RestartAsync();
+        Caller nginx = Daemon.Unit("nginx.service", 61184);
+        string ciphertext = await daemon.EncryptAsync(nginx, "key-1", "a text"u8.ToArray());
+        Assert.Equal("a text"u8.ToArray(), await daemon.DecryptAsync(Daemon.Unit("nginx.service", 33), "key-1", ciphertext));
+        foreach (Caller other in new[] { Daemon.Uid(61184), Daemon.Unit("nginx@1.service", 61184), Daemon.Unit("vault.service", 61184) })
+        {
+            _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.DecryptAsync(other, "key-1", ciphertext));
+        }
+
+        _ = await daemon.RemoveMemberAsync(Daemon.Manager, "unit:nginx.service");
+        _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.EncryptAsync(nginx, "key-1"));
+    }
+
+    [Fact]
+    public async Task Where_units_cannot_be_told_none_is_granted_and_one_that_was_can_be_taken_away()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1", ("unit:nginx.service", KeyRole.Encryptor));
+        daemon.WhyNoUnits = "This kernel is too old.";
+        await daemon.RestartAsync();
+        Func<Task>[] attempts =
+        [
+            () => daemon.AddGrantAsync(Daemon.Manager, "key-1", "unit:nginx.service", KeyRole.Encryptor),
+            () => daemon.AddGrantAsync(Daemon.Manager, "key-1", "unit:vault.service", KeyRole.Encryptor),
+            () => daemon.AddMemberAsync(Daemon.Manager, "unit:vault.service", StoreRole.User),
+            () => daemon.CreateKeyAsync("key-2", ("unit:vault.service", KeyRole.Encryptor)),
+        ];
+        foreach (Func<Task> attempt in attempts)
+        {
+            Assert.Equal("This kernel is too old.", (await Refusal.OfAsync(KmsErrorCode.Unsupported, attempt)).Message);
+        }
+
+        Assert.Empty((await daemon.RemoveGrantAsync(Daemon.Manager, "key-1", "unit:nginx.service", KeyRole.Encryptor)).Grants);
+        Assert.DoesNotContain(daemon.Catalogue.Current.Keys.Values, key => key.Name == "key-2");
+    }
+
+    [Fact]
+    public async Task A_unit_that_the_configuration_takes_out_later_keeps_nothing_but_can_be_cleared_away()
+    {
+        DaemonOptions options = new();
+        await using Daemon daemon = await Daemon.StartAsync(options);
+        _ = await daemon.CreateKeyAsync("key-1", ("unit:docker.service", KeyRole.Encryptor));
+        options.NeverUnits = ["docker.service"];
+        await daemon.RestartAsync();
+        _ = await Refusal.OfAsync(
+            KmsErrorCode.InvalidParams, () => daemon.AddGrantAsync(Daemon.Manager, "key-1", "unit:docker.service", KeyRole.Decryptor));
+        _ = await Refusal.OfAsync(
+            KmsErrorCode.InvalidParams, () => daemon.AddMemberAsync(Daemon.Manager, "unit:docker.service", StoreRole.Manager));
+        Assert.Empty((await daemon.RemoveGrantAsync(Daemon.Manager, "key-1", "unit:docker.service", KeyRole.Encryptor)).Grants);
     }
 
     [Fact]

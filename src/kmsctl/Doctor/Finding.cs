@@ -1,0 +1,63 @@
+using System.Text.Json.Serialization;
+
+namespace Kmsctl.Doctor;
+
+/// <summary>What is wrong with a principal. The names are those of <c>--json</c>. The zero is nothing.</summary>
+[JsonConverter(typeof(JsonStringEnumConverter<Problem>))]
+internal enum Problem
+{
+    [JsonStringEnumMemberName("none")]
+    None = 0,
+
+    /// <summary>Whoever gets the number next gets the right.</summary>
+    [JsonStringEnumMemberName("noAccount")]
+    NoAccount = 1,
+
+    [JsonStringEnumMemberName("noGroup")]
+    NoGroup = 2,
+
+    [JsonStringEnumMemberName("noUnit")]
+    NoUnit = 3,
+
+    /// <summary>The unit runs under another name, so the right is never anybody's.</summary>
+    [JsonStringEnumMemberName("aliasUnit")]
+    AliasUnit = 4,
+
+    [JsonStringEnumMemberName("maskedUnit")]
+    MaskedUnit = 5,
+}
+
+/// <summary>A right that nobody who is there holds.</summary>
+internal sealed class Finding
+{
+    public required string Store { get; init; }
+
+    /// <summary>The key's name; null for a membership.</summary>
+    public string? Key { get; init; }
+
+    public string? Tag { get; init; }
+
+    public required string Principal { get; init; }
+
+    public required string Role { get; init; }
+
+    public required Problem Problem { get; init; }
+
+    /// <summary>A sentence for a person.</summary>
+    public required string Explanation { get; init; }
+}
+
+/// <summary>What <c>doctor --json</c> prints.</summary>
+internal sealed class DoctorReport
+{
+    public required Finding[] Findings { get; init; }
+
+    /// <summary>Keys whose grants were looked at.</summary>
+    public required int Keys { get; init; }
+
+    /// <summary>Stores whose members were looked at.</summary>
+    public required int Stores { get; init; }
+
+    /// <summary>Keys that the caller sees, but not their grants.</summary>
+    public required int KeysNotLookedAt { get; init; }
+}
