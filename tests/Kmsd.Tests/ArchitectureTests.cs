@@ -14,7 +14,7 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly s_daemon = typeof(Writer).Assembly;
     private static readonly string[] s_folders =
-        ["Commands", "Rpc", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "History", "Access", "RootKeys", "Storage", "Configuration", "Hosting"];
+        ["Commands", "Rpc", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "History", "Access", "RootKeys", "Storage", "Configuration", "Hosting"];
 
     /// <summary>Each folder with those it may use; itself, Kms.Client.Protocol and .NET aside.</summary>
     [Theory]
@@ -22,6 +22,7 @@ public sealed class ArchitectureTests
     [InlineData("Storage", "Hosting")]
     [InlineData("Access", "Hosting")]
     [InlineData("RootKeys", "Storage Hosting")]
+    [InlineData("Custody", "RootKeys Storage Hosting")]
     [InlineData("History", "Access Storage Hosting")]
     [InlineData("Notifications", "Access Storage Hosting")]
     [InlineData("Keys", "Access History Notifications RootKeys Storage Hosting")]
