@@ -9,7 +9,7 @@ using Microsoft.Extensions.Hosting.Systemd;
 namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
-internal sealed class Service(RpcServer server, Writer writer, MaterialCache cache, RotationService rotation, DeletionService deletion, TimeProvider clock) : BackgroundService
+internal sealed partial class Service(RpcServer server, Writer writer, MaterialCache cache, RotationService rotation, DeletionService deletion, TimeProvider clock) : BackgroundService
 {
     private static readonly TimeSpan s_sweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
@@ -28,7 +28,9 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
                 return Task.CompletedTask;
             },
             stoppingToken);
-        Task due = EveryAsync(s_dueInterval, RunDueAsync, stoppingToken);
+        TimeSpan dueInterval = s_dueInterval;
+        ShortenForTest(ref dueInterval);
+        Task due = EveryAsync(dueInterval, RunDueAsync, stoppingToken);
         notifier.Notify(ServiceState.Ready);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
@@ -53,7 +55,12 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
         DateTimeOffset now = clock.GetUtcNow();
         await rotation.RunDueAsync(now, stopping);
         await deletion.RunDueAsync(now, stopping);
+        TellTest(now);
     }
+
+    static partial void ShortenForTest(ref TimeSpan interval);
+
+    static partial void TellTest(DateTimeOffset now);
 
     private async Task EveryAsync(TimeSpan interval, Func<CancellationToken, Task> step, CancellationToken stopping)
     {
