@@ -9,11 +9,11 @@ using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
+using Kmsd.Rotation;
 using Kmsd.Rpc;
 using Kmsd.Storage;
 using Kmsd.Tests.RootKeys;
 using Microsoft.Data.Sqlite;
-using Microsoft.Extensions.Time.Testing;
 
 namespace Kmsd.Tests;
 
@@ -39,21 +39,22 @@ internal sealed class Daemon : IAsyncDisposable
     private Database? _database;
     private Task _writing = Task.CompletedTask;
 
-    private Daemon(DaemonOptions options)
+    private Daemon(DaemonOptions options, DateTimeOffset start)
     {
         _options = options;
-        _instance = Instance.New(s_start);
+        Clock = new WallClock(start);
+        _instance = Instance.New(start);
         Root = new MemoryRootKey(_instance.Id);
         _rowsKey = Root.DeriveKey(TokenAccess.RowsKeyLabel);
         _historyKey = Root.DeriveKey(TokenAccess.HistoryKeyLabel);
         RootGenerationDescriptor descriptor = new(
             1, _instance.Id, [1], [2], [3], [4], [5], [6], MemoryRootKey.SealMechanism, "CKM_AES_KEY_WRAP", Root.TokenFamily);
-        _generation = new StoredGeneration(descriptor, s_start, s_start.AddDays(365));
+        _generation = new StoredGeneration(descriptor, start, start.AddDays(365));
         using var database = Database.Create(Path);
         Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);
     }
 
-    public FakeTimeProvider Clock { get; } = new(s_start);
+    public WallClock Clock { get; }
 
     public MemoryRootKey Root { get; }
 
@@ -67,6 +68,10 @@ internal sealed class Daemon : IAsyncDisposable
 
     public Operations Operations { get; private set; } = null!;
 
+    public RotationService Rotation { get; private set; } = null!;
+
+    public DeletionService Deletion { get; private set; } = null!;
+
     public string Path => _folder.File(Database.FileName);
 
     public byte[] InstanceId => _instance.Id;
@@ -76,9 +81,9 @@ internal sealed class Daemon : IAsyncDisposable
     public static Caller Uid(uint uid, params ReadOnlySpan<uint> groups) => new(4711, uid, 100_000 + uid, [.. groups]);
 
     /// <summary>A daemon that serves, with its first manager.</summary>
-    public static async Task<Daemon> StartAsync(DaemonOptions? options = null)
+    public static async Task<Daemon> StartAsync(DaemonOptions? options = null, DateTimeOffset? start = null)
     {
-        Daemon daemon = new(options ?? new DaemonOptions());
+        Daemon daemon = new(options ?? new DaemonOptions(), start ?? s_start);
         daemon.Resume();
         _ = await daemon.Operations.AddMember.RunAsync(
             Operator, new AddMemberRequest { Store = "default", Principal = "uid:1000", Role = StoreRole.Manager }, CancellationToken.None);
@@ -103,9 +108,12 @@ internal sealed class Daemon : IAsyncDisposable
             HistoryLog history = _database.Load(from => new HistoryLog(from, authenticator, _historyKey));
             Writer = new Writer(_database, [Catalogue, history], new ListLogger<Writer>());
             Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
+            LastSeen lastSeen = new(instance, _database, authenticator, Writer, Clock);
             Operations = Serve.Wire(
-                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation,
-                new LastSeen(instance, _database, authenticator, Writer, Clock), Clock);
+                _options, Catalogue, history, Writer, Root, Cache, new ConnectionCounter(1, 1), generation, lastSeen, Clock);
+            Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());
+            Deletion = new DeletionService(
+                Catalogue, Operations.DeleteKey, Operations.PurgeDeletedKey, lastSeen, new ListLogger<DeletionService>());
         }
         catch
         {
@@ -133,6 +141,14 @@ internal sealed class Daemon : IAsyncDisposable
     {
         await StopAsync();
         Resume();
+    }
+
+    /// <summary>One look at what is due, as the daemon's loop takes it every second.</summary>
+    public async Task LookAsync()
+    {
+        DateTimeOffset now = Clock.GetUtcNow();
+        await Rotation.RunDueAsync(now, CancellationToken.None);
+        await Deletion.RunDueAsync(now, CancellationToken.None);
     }
 
     /// <summary>Stops, changes the database as somebody with the sqlite3 tool would, and leaves it stopped.</summary>
