@@ -150,7 +150,7 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller) : IKmsR
         operations.DeleteKey.RunAsync(caller, request, cancellationToken);
 
     public Task<PublicKeyResult> GetPublicKeyAsync(GetPublicKeyRequest request, CancellationToken cancellationToken) =>
-        Task.FromResult(operations.GetPublicKey.Run(caller, request));
+        operations.GetPublicKey.RunAsync(caller, request, cancellationToken);
 
     public Task<ListVersionsResult> ListVersionsAsync(ListVersionsRequest request, CancellationToken cancellationToken) =>
         Task.FromResult(operations.ListVersions.Run(caller, request));
