@@ -69,7 +69,7 @@ internal static class Serve
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
         ConnectionLimits limits = new(options.MaxMessageBytes, options.MaxInFlight, options.FirstRequestTimeout);
         RpcServer server = new(listener, operations, connections, limits, logs.CreateLogger<RpcServer>());
-        using Service service = new(server, writer, cache, rotation, deletion, clock);
+        using Service service = new(server, writer, cache, rotation, deletion, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();

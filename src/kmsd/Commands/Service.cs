@@ -9,9 +9,11 @@ using Microsoft.Extensions.Hosting.Systemd;
 namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
-internal sealed partial class Service(RpcServer server, Writer writer, MaterialCache cache, RotationService rotation, DeletionService deletion, TimeProvider clock) : BackgroundService
+internal sealed partial class Service(
+    RpcServer server, Writer writer, MaterialCache cache, RotationService rotation, DeletionService deletion, TimeSpan cacheIdle,
+    TimeProvider clock) : BackgroundService
 {
-    private static readonly TimeSpan s_sweepInterval = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_longestSweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -21,7 +23,7 @@ internal sealed partial class Service(RpcServer server, Writer writer, MaterialC
         var writing = Task.Run(writer.RunAsync, CancellationToken.None);
         Task serving = server.RunAsync(clock, stoppingToken);
         Task sweeping = EveryAsync(
-            s_sweepInterval,
+            cacheIdle < s_longestSweepInterval ? cacheIdle : s_longestSweepInterval,
             _ =>
             {
                 cache.DropIdle();
