@@ -137,6 +137,6 @@ internal static class Init
         });
         history.Flush();
         database.Execute("COMMIT");
-        database.Checkpoint();
+        _ = database.Checkpoint();
     }
 }

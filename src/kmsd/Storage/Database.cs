@@ -119,8 +119,11 @@ internal sealed class Database : IDisposable
         }
     }
 
-    /// <summary>Brings the write-ahead log into the file and empties it.</summary>
-    public void Checkpoint() => Execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    /// <summary>
+    /// Brings the write-ahead log into the file and empties it. False if somebody who reads the file is in the way: SQLite says
+    /// so in a row of the answer, and not as an error.
+    /// </summary>
+    public bool Checkpoint() => Prepare("PRAGMA wal_checkpoint(TRUNCATE)").QueryNumber() == 0;
 
     public void Dispose()
     {

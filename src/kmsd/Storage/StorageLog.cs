@@ -15,4 +15,7 @@ internal static partial class StorageLog
 
     [LoggerMessage(1003, LogLevel.Critical, "The write-ahead log could not be emptied: destroyed material may still stand in it until it is.")]
     public static partial void LogNotEmptied(ILogger log, Exception exception);
+
+    [LoggerMessage(1005, LogLevel.Warning, "Another process reads the database, so the write-ahead log can't be emptied: destroyed material stands in it until that process has ended its reading.")]
+    public static partial void LogIsRead(ILogger log);
 }

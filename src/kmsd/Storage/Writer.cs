@@ -60,11 +60,14 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     // SQLITE_CONSTRAINT: memory doesn't know of a row that is there, since it didn't parse when it was loaded.
     private const int ConstraintViolated = 19;
 
+    private static readonly TimeSpan s_emptyAgain = TimeSpan.FromSeconds(1);
+
     private readonly Channel<WriteRequest> _queue = Channel.CreateBounded<WriteRequest>(
         new BoundedChannelOptions(QueueCapacity) { SingleReader = true, FullMode = BoundedChannelFullMode.Wait });
 
     private volatile bool _isHealthy = true;
     private bool _mustEmptyLog;
+    private bool _isLogRead;
     private bool _mustSupersede;
 
     /// <summary>How many requests wait.</summary>
@@ -92,7 +95,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     public async Task RunAsync()
     {
         List<WriteRequest> batch = new(MostRequestsInBatch);
-        while (await _queue.Reader.WaitToReadAsync())
+        while (await WaitAsync())
         {
             while (batch.Count < MostRequestsInBatch && _queue.Reader.TryRead(out WriteRequest? request))
             {
@@ -103,7 +106,19 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             batch.Clear();
         }
 
-        database.Checkpoint();
+        _ = database.Checkpoint();
+    }
+
+    /// <summary>Waits for requests; false after the last. Meanwhile a log that couldn't be emptied is tried again and again.</summary>
+    private async Task<bool> WaitAsync()
+    {
+        Task<bool> more = _queue.Reader.WaitToReadAsync().AsTask();
+        while (_mustEmptyLog && await Task.WhenAny(more, Task.Delay(s_emptyAgain)) != more)
+        {
+            EmptyLog();
+        }
+
+        return await more;
     }
 
     private void Write(List<WriteRequest> batch)
@@ -164,14 +179,19 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             return;
         }
 
+        // The change stands; where it fails it is tried again.
         try
         {
-            database.Checkpoint();
-            _mustEmptyLog = false;
+            _mustEmptyLog = !database.Checkpoint();
+            if (_mustEmptyLog && !_isLogRead)
+            {
+                StorageLog.LogIsRead(log);
+            }
+
+            _isLogRead = _mustEmptyLog;
         }
         catch (SqliteException exception)
         {
-            // The change stands; the next batch tries again.
             StorageLog.LogNotEmptied(log, exception);
         }
     }
