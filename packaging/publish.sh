@@ -2,7 +2,7 @@
 # Publishes the native binaries: kmsd with libe_sqlite3.so beside it, and kmsctl.
 #   packaging/publish.sh                artifacts/native/       what is installed
 #   packaging/publish.sh --test-hooks   artifacts/native-test/  kmsd for tests alone: clock from a file, fault points,
-#                                                               lowered limits, imported keys
+#                                                               lowered limits, imported keys, row codes made anew
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -30,6 +30,11 @@ packaging/publish.sh || fail "publish failed"
 packaging/publish.sh --test-hooks || fail "publish failed"
 wait "$boot_root" || echo "Tests in a booted systemd will be skipped."
 
+# Printed here, since nothing shows it of a test that passed.
+KMS_WALK_RANDOM_SEED=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
+export KMS_WALK_RANDOM_SEED
+step "Tests; the random walk has the seed $KMS_WALK_RANDOM_SEED (walked again with KMS_WALK_SEED)"
+
 # Each project prints its failures, its skips with their reasons, and its counts, which are added up here.
 passed=0 failed=0 skipped=0
 report=$(mktemp -d)

@@ -4,8 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Kms.Hsm.Tests;
 
 /// <summary>
-/// Looks for a secret in every mapping of this process, as it is and with its bytes in reverse (as big numbers are kept). The
-/// secret itself is held inverted, so that the search doesn't find what it searches with.
+/// Looks for a secret in every mapping of a process, as it is and with its bytes in reverse (as big numbers are kept). The
+/// secret itself is held inverted, so that the search of its own process doesn't find what it searches with.
 /// </summary>
 internal sealed class MemorySearch
 {
@@ -26,25 +26,39 @@ internal sealed class MemorySearch
         _reversed = [.. _inverted.Reverse()];
     }
 
-    /// <summary>Where it was found: the mapping's name or its address.</summary>
-    public unsafe IReadOnlyList<string> Run()
+    /// <summary>Where it was found in this process: the mapping's name or its address.</summary>
+    public IReadOnlyList<string> Run() => [.. Run("/proc/self", [this]).Select(found => found.Place)];
+
+    /// <summary>
+    /// Which of the secrets were found in another process, and where. If that is undumpable, it takes the rights of root.
+    /// </summary>
+    public static IReadOnlyList<(MemorySearch Secret, string Place)> Run(int process, IReadOnlyList<MemorySearch> secrets) =>
+        Run(string.Create(CultureInfo.InvariantCulture, $"/proc/{process}"), secrets);
+
+    private static unsafe List<(MemorySearch Secret, string Place)> Run(string process, IReadOnlyList<MemorySearch> secrets)
     {
-        List<string> found = [];
+        int overlap = secrets.Max(secret => secret._inverted.Length);
+        List<(MemorySearch, string)> found = [];
         byte[] chunk = GC.AllocateArray<byte>(ChunkLength, pinned: true);
-        using SafeFileHandle memory = File.OpenHandle("/proc/self/mem");
-        fixed (byte* own = chunk)
+        using SafeFileHandle memory = File.OpenHandle(process + "/mem");
+        fixed (byte* chunkStart = chunk)
         {
-            foreach (string line in File.ReadAllLines("/proc/self/maps"))
+            long own = process == "/proc/self" ? (long)chunkStart : -1;
+            foreach (string line in File.ReadAllLines(process + "/maps"))
             {
                 string[] fields = line.Split(' ', StringSplitOptions.RemoveEmptyEntries);
                 string[] range = fields[0].Split('-');
                 long start = long.Parse(range[0], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
                 long end = range[1].Length > 12 ? start : long.Parse(range[1], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
                 string name = fields.Length > 5 ? fields[5] : fields[0];
-                for (long at = start; fields[1][0] == 'r' && at < end; at += ChunkLength - _inverted.Length)
+                for (long at = start; fields[1][0] == 'r' && at < end; at += ChunkLength - overlap)
                 {
                     int length = Read(memory, chunk, at, end);
-                    found.AddRange(Hits(chunk.AsSpan(0, length), at, (long)own).Select(hit => $"{name} +{hit - start:x}"));
+                    foreach (MemorySearch secret in secrets)
+                    {
+                        found.AddRange(secret.Hits(chunk.AsSpan(0, length), at, own).Select(hit => (secret, $"{name} +{hit - start:x}")));
+                    }
+
                     chunk.AsSpan(0, length).Clear();
                 }
             }
@@ -77,7 +91,7 @@ internal sealed class MemorySearch
             for (int next; (next = chunk[i..].IndexOf(start)) >= 0 && i + next + inverted.Length <= chunk.Length; i++)
             {
                 i += next;
-                bool isOwn = at + i >= own - inverted.Length && at + i < own + ChunkLength;
+                bool isOwn = own >= 0 && at + i >= own - inverted.Length && at + i < own + ChunkLength;
                 if (!isOwn && IsAt(chunk[i..], inverted))
                 {
                     hits.Add(at + i);

@@ -16,7 +16,6 @@ using Kmsd.Rpc;
 using Kmsd.Storage;
 using Kmsd.Tests.RootKeys;
 using Microsoft.Data.Sqlite;
-using Microsoft.Extensions.Time.Testing;
 
 namespace Kmsd.Tests;
 
@@ -42,16 +41,17 @@ internal sealed class Daemon : IAsyncDisposable
     private Database? _database;
     private DatabaseReader? _reader;
 
-    private Daemon(DaemonOptions options)
+    private Daemon(DaemonOptions options, DateTimeOffset start)
     {
         _options = options;
-        _instance = Instance.New(s_start);
+        Clock = new WallClock(start);
+        _instance = Instance.New(start);
         Root = new MemoryRootKey(_instance.Id);
         _rowsKey = Root.DeriveKey(TokenAccess.RowsKeyLabel);
         _historyKey = Root.DeriveKey(TokenAccess.HistoryKeyLabel);
         RootGenerationDescriptor descriptor = new(
             1, _instance.Id, [1], [2], [3], [4], [5], [6], MemoryRootKey.SealMechanism, "CKM_AES_KEY_WRAP", Root.TokenFamily);
-        _generation = new StoredGeneration(descriptor, s_start, s_start.AddDays(365));
+        _generation = new StoredGeneration(descriptor, start, start.AddDays(365));
         using var database = Database.Create(Path);
         Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);
     }
@@ -59,7 +59,7 @@ internal sealed class Daemon : IAsyncDisposable
     /// <summary>Why the host can't vouch for units; null: it can. Looked at at each start.</summary>
     public string? WhyNoUnits { get; set; }
 
-    public FakeTimeProvider Clock { get; } = new(s_start);
+    public WallClock Clock { get; }
 
     public MemoryRootKey Root { get; }
 
@@ -85,15 +85,15 @@ internal sealed class Daemon : IAsyncDisposable
 
     public RefusalRecorder Refusals { get; private set; } = null!;
 
-    public DeletionService Deletion { get; private set; } = null!;
-
-    public RotationService Rotation { get; private set; } = null!;
-
     public RetentionService Retention { get; private set; } = null!;
 
     public RootKeyWatch RootWatch { get; private set; } = null!;
 
     public Operations Operations { get; private set; } = null!;
+
+    public RotationService Rotation { get; private set; } = null!;
+
+    public DeletionService Deletion { get; private set; } = null!;
 
     public string Path => _folder.File(Database.FileName);
 
@@ -107,9 +107,9 @@ internal sealed class Daemon : IAsyncDisposable
         4711, uid, 100_000 + uid, [], UnitName.TryParse(name, out UnitName unit) ? unit : throw new FormatException(name));
 
     /// <summary>A daemon that serves, with its first manager.</summary>
-    public static async Task<Daemon> StartAsync(DaemonOptions? options = null)
+    public static async Task<Daemon> StartAsync(DaemonOptions? options = null, DateTimeOffset? start = null)
     {
-        Daemon daemon = new(options ?? new DaemonOptions());
+        Daemon daemon = new(options ?? new DaemonOptions(), start ?? s_start);
         daemon.Resume();
         _ = await daemon.Operations.AddMember.RunAsync(
             Operator, new AddMemberRequest { Store = "default", Principal = "uid:1000", Role = StoreRole.Manager }, CancellationToken.None);
@@ -191,6 +191,14 @@ internal sealed class Daemon : IAsyncDisposable
     {
         await StopAsync();
         Resume();
+    }
+
+    /// <summary>One look at what is due, as the daemon's loop takes it every second.</summary>
+    public async Task LookAsync()
+    {
+        DateTimeOffset now = Clock.GetUtcNow();
+        await Rotation.RunDueAsync(now, CancellationToken.None);
+        await Deletion.RunDueAsync(now, CancellationToken.None);
     }
 
     /// <summary>Stops, changes the database as somebody with the sqlite3 tool would, and leaves it stopped.</summary>

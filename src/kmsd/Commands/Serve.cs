@@ -94,7 +94,7 @@ internal static class Serve
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             hub);
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
-        using Service service = new(server, writer, cache, due, clock);
+        using Service service = new(server, writer, cache, due, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();
@@ -173,7 +173,7 @@ internal static class Serve
                 catalogue, grants, history, notices, writer, versions, operators, limits, options.DefaultProtection, clock),
             Reencrypt = new Reencrypt(catalogue, cipher, recorder),
             Sign = new Sign(catalogue, cache, recorder),
-            Verify = new Verify(catalogue, recorder),
+            Verify = new Verify(catalogue, cache, recorder),
             Batches = new Batches(catalogue, cipher, recorder),
             UpdateKey = new UpdateKey(catalogue, change),
             RotateKey = new RotateKey(catalogue, history, notices, writer, versions, limits, clock),
@@ -183,7 +183,7 @@ internal static class Serve
             RequestDeletion = new RequestDeletion(change, cache),
             CancelDeletion = new CancelDeletion(change),
             DeleteKey = new DeleteKey(catalogue, history, notices, writer, cache, clock),
-            GetPublicKey = new GetPublicKey(catalogue),
+            GetPublicKey = new GetPublicKey(catalogue, cache),
             ListVersions = new ListVersions(catalogue),
             SetVersionState = new SetVersionState(change, cache),
             ListDeletedKeys = new ListDeletedKeys(catalogue, operators),

@@ -7,9 +7,10 @@ using Microsoft.Extensions.Hosting.Systemd;
 namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
-internal sealed class Service(RpcServer server, Writer writer, MaterialCache cache, DueWork due, TimeProvider clock) : BackgroundService
+internal sealed partial class Service(
+    RpcServer server, Writer writer, MaterialCache cache, DueWork due, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
 {
-    private static readonly TimeSpan s_sweepInterval = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan s_longestSweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -18,14 +19,16 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
         SystemdNotifier notifier = new();
         Task serving = server.RunAsync(clock, stoppingToken);
         Task sweeping = EveryAsync(
-            s_sweepInterval,
+            cacheIdle < s_longestSweepInterval ? cacheIdle : s_longestSweepInterval,
             _ =>
             {
                 cache.DropIdle();
                 return Task.CompletedTask;
             },
             stoppingToken);
-        Task working = EveryAsync(s_dueInterval, token => due.RunAsync(clock.GetUtcNow(), token), stoppingToken);
+        TimeSpan dueInterval = s_dueInterval;
+        ShortenForTest(ref dueInterval);
+        Task working = EveryAsync(dueInterval, RunDueAsync, stoppingToken);
         notifier.Notify(ServiceState.Ready);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
@@ -43,6 +46,18 @@ internal sealed class Service(RpcServer server, Writer writer, MaterialCache cac
         await writer.StopAsync();
         await sweeping;
     }
+
+    /// <summary>Acts on the times that are stored.</summary>
+    private async Task RunDueAsync(CancellationToken stopping)
+    {
+        DateTimeOffset now = clock.GetUtcNow();
+        await due.RunAsync(now, stopping);
+        TellTest(now);
+    }
+
+    static partial void ShortenForTest(ref TimeSpan interval);
+
+    static partial void TellTest(DateTimeOffset now);
 
     private async Task EveryAsync(TimeSpan interval, Func<CancellationToken, Task> step, CancellationToken stopping)
     {

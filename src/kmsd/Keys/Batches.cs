@@ -42,12 +42,12 @@ internal sealed class Batches(CatalogueLedger catalogue, VersionCipher cipher, U
     {
         CheckCount(request.Items);
         Key key = catalogue.Current.Require(caller, KeyReference.Parse(request.Key), KeyAction.Decrypt);
-        List<Ciphertext?> ciphertexts = [.. request.Items.Select(item => Parse(item.Ciphertext))];
-        CheckSum(ciphertexts.Sum(PlaintextBytes));
+        List<Ciphertext?> ciphertexts = ParseAll(key, request.Items.Select(item => item.Ciphertext));
         DecryptBatchResult result = new() { Items = new DecryptItemResult[request.Items.Length] };
         try
         {
             SortedSet<long> touched = [];
+            long opened = 0;
             for (int i = 0; i < result.Items.Length; i++)
             {
                 DecryptItem item = request.Items[i];
@@ -60,6 +60,7 @@ internal sealed class Batches(CatalogueLedger catalogue, VersionCipher cipher, U
                         return new DecryptItemResult { Plaintext = plaintext, KeyVersion = version };
                     },
                     error => new DecryptItemResult { Error = error });
+                CheckSum(opened += result.Items[i].Plaintext?.Length ?? 0);
             }
 
             await RecordAsync(caller, "crypto.decryptBatch", KeyAction.Decrypt, key, touched, result.Items.Length, cancellationToken);
@@ -89,11 +90,11 @@ internal sealed class Batches(CatalogueLedger catalogue, VersionCipher cipher, U
             _ = catalogue.Current.Require(caller, reference, KeyAction.Decrypt);
         }
 
-        List<Ciphertext?> ciphertexts = [.. request.Items.Select(item => Parse(item.Ciphertext))];
-        CheckSum(ciphertexts.Sum(PlaintextBytes));
+        List<Ciphertext?> ciphertexts = ParseAll(key, request.Items.Select(item => item.Ciphertext));
         KeyVersion newest = key.Usable(key.CurrentVersion.Number);
         SortedSet<long> touched = [];
         var results = new ReencryptItemResult[request.Items.Length];
+        long sum = 0;
         for (int i = 0; i < results.Length; i++)
         {
             ReencryptItem item = request.Items[i];
@@ -105,11 +106,13 @@ internal sealed class Batches(CatalogueLedger catalogue, VersionCipher cipher, U
                     KeyLimits.CheckContext(item.NewContext);
                     (SensitiveBytes opened, long previous) = await OpenAsync(key, ciphertext, item.Context, touched, cancellationToken);
                     using SensitiveBytes plaintext = opened;
+                    sum += plaintext.Length;
                     Ciphertext made = await cipher.EncryptAsync(
                         key, newest, plaintext, item.NewContext ?? item.Context, cancellationToken);
                     return new ReencryptItemResult { Ciphertext = made.ToString(), KeyVersion = newest.Number, PreviousKeyVersion = previous };
                 },
                 error => new ReencryptItemResult { Error = error });
+            CheckSum(sum);
         }
 
         _ = touched.Remove(newest.Number);
@@ -159,11 +162,20 @@ internal sealed class Batches(CatalogueLedger catalogue, VersionCipher cipher, U
         }
     }
 
-    private static Ciphertext? Parse(string text) => Ciphertext.TryParse(text, out Ciphertext ciphertext) ? ciphertext : null;
+    /// <summary>
+    /// Null for what doesn't parse. The sum is checked here where ciphertexts tell how long their plaintexts are; those of RSA
+    /// don't, and are added up as they are opened.
+    /// </summary>
+    private static List<Ciphertext?> ParseAll(Key key, IEnumerable<string> texts)
+    {
+        List<Ciphertext?> parsed = [.. texts.Select(text => Ciphertext.TryParse(text, out Ciphertext ciphertext) ? ciphertext : (Ciphertext?)null)];
+        if (key.Type == KeyType.Aes256Gcm96)
+        {
+            CheckSum(parsed.Sum(ciphertext => Math.Max(0L, (ciphertext?.Payload.Length ?? 0) - Aes256Gcm96.Overhead)));
+        }
 
-    /// <summary>At most what the plaintext can be; what doesn't parse has none.</summary>
-    private static long PlaintextBytes(Ciphertext? ciphertext) =>
-        Math.Max(0, (ciphertext?.Payload.Length ?? 0) - Aes256Gcm96.Overhead);
+        return parsed;
+    }
 
     private static void CheckCount<T>(T[] items)
     {

@@ -12,7 +12,7 @@ namespace Kmsd.Keys;
 /// Reads the catalogue once, at start, and checks every row against its code. A row that doesn't match puts its key, or its
 /// store, in quarantine: it isn't served, and everything else is.
 /// </summary>
-internal sealed class CatalogueLoader(Database database, RowAuthenticator authenticator, ILogger log)
+internal sealed partial class CatalogueLoader(Database database, RowAuthenticator authenticator, ILogger log)
 {
     private readonly Dictionary<StoreId, KeyStore> _stores = [];
     private readonly Dictionary<KeyTag, List<KeyVersion>> _versions = [];
@@ -24,6 +24,7 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
 
     public Catalogue Load()
     {
+        RecodeForTest();
         ReadStores();
         ReadMembers();
         ReadMaterial();
@@ -67,6 +68,8 @@ internal sealed class CatalogueLoader(Database database, RowAuthenticator authen
 
         return catalogue with { Usage = usage, HasQuarantine = hasBadRows || !addsUp };
     }
+
+    partial void RecodeForTest();
 
     private void ReadStores() => database.Prepare(
         "SELECT store_id, name, created_at, mac_generation, encoding_version, row_code FROM stores").Query(reader =>

@@ -60,6 +60,15 @@ internal static class EcdsaP256
         }
     }
 
+    /// <summary>Whether the public key belongs to the private one.</summary>
+    /// <param name="key">As <see cref="NewMaterial"/> made it.</param>
+    /// <param name="publicKey">As it was made with the key.</param>
+    public static bool IsPair(SecretBytes key, ReadOnlySpan<byte> publicKey)
+    {
+        using ECDsa ecdsa = Private(key);
+        return ecdsa.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(publicKey);
+    }
+
     /// <param name="key">As <see cref="NewMaterial"/> made it.</param>
     /// <param name="digest">SHA-256 of the message.</param>
     /// <param name="encoding">DER or P1363.</param>

@@ -91,8 +91,11 @@ internal sealed record KeyVersion
 
     public required SealedMaterial Material { get; init; }
 
-    /// <summary>SubjectPublicKeyInfo (RFC 5280) in DER; null for symmetric keys.</summary>
+    /// <summary>SubjectPublicKeyInfo (RFC 5280) in DER; null for symmetric keys. Used only once it is proven.</summary>
     public byte[]? PublicKey { get; init; }
+
+    /// <summary>Shared by all snapshots of the version.</summary>
+    public PublicKeyProof Proof { get; init; } = new();
 
     /// <summary>
     /// How many encryptions the disk allows for: written in full ahead of use, so that a power cut never makes the count of
@@ -108,4 +111,17 @@ internal sealed record KeyVersion
 
     /// <summary>Shared by all snapshots of the version.</summary>
     public UsageCounter Usage { get; init; } = new(default);
+}
+
+/// <summary>
+/// Whether this run of the daemon has seen that a version's public key, as the database holds it, belongs to its private key,
+/// which its blob is bound to. It can't change while the daemon runs.
+/// </summary>
+internal sealed class PublicKeyProof
+{
+    private volatile bool _isGiven;
+
+    public bool IsGiven => _isGiven;
+
+    public void Give() => _isGiven = true;
 }

@@ -69,10 +69,10 @@ internal static class KeyDescriptions
             warnings.Add("What is stored of this key doesn't match its authentication code; it isn't served.");
         }
 
-        if (key.RotationPeriodDays > Limits.RotationPeriodDaysWarned)
-        {
-            warnings.Add($"The rotation period of {key.RotationPeriodDays} days is longer than {Limits.RotationPeriodDaysWarned}.");
-        }
+        // Of the one that is to come too: its setter must hear it now.
+        int[] periods = [key.RotationPeriodDays, key.PendingRotationPeriodDays ?? key.RotationPeriodDays];
+        warnings.AddRange(periods.Distinct().Where(days => days > Limits.RotationPeriodDaysWarned)
+            .Select(days => $"The rotation period of {days} days is longer than {Limits.RotationPeriodDaysWarned}."));
 
         return warnings.Count > 0 ? [.. warnings] : null;
     }

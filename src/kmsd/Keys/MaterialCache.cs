@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using Kms.Client.Protocol;
+using Kms.Hsm;
 using Kmsd.RootKeys;
 
 namespace Kmsd.Keys;
@@ -50,6 +51,19 @@ internal sealed class MaterialCache(
             // One opening serves everybody who waits for it, so it isn't cancelled with the first of them. What it brings may
             // be pushed out again before it is leased; then it is opened again.
             _ = await OpenOnceAsync(key, version).WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>
+    /// Before a public key is used or handed out: sees that it belongs to the version's private key. Of a version that isn't
+    /// here the key is opened for that alone, once a run, whatever its state.
+    /// </summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>integrityFailure</c>.</exception>
+    public async ValueTask ProvePublicKeyAsync(Key key, KeyVersion version, CancellationToken cancellationToken)
+    {
+        if (!version.Proof.IsGiven)
+        {
+            using OpenedKey opened = await OpenAsync(key, version, key.BindingOf(version.Number)).WaitAsync(cancellationToken);
         }
     }
 
@@ -117,9 +131,38 @@ internal sealed class MaterialCache(
         }
     }
 
-    private async Task<OpenedKey> OpenAsync(Key key, KeyVersion version, MaterialBinding binding) => key.Protection == KeyProtection.Hsm
-        ? new HsmKey(await root.UnwrapAsync(version.Material, version.PublicKey, binding, CancellationToken.None))
-        : new SoftwareKey(await root.OpenAsync(version.Material, binding, CancellationToken.None));
+    private async Task<OpenedKey> OpenAsync(Key key, KeyVersion version, MaterialBinding binding)
+    {
+        OpenedKey opened = key.Protection == KeyProtection.Hsm
+            ? new HsmKey(await root.UnwrapAsync(version.Material, version.PublicKey, binding, CancellationToken.None))
+            : OpenSoftware(await root.OpenAsync(version.Material, binding, CancellationToken.None), key.Type, version.PublicKey);
+        version.Proof.Give();
+        return opened;
+    }
+
+    /// <summary>
+    /// Takes over the material. The seal binds it to its version; this ties the public key to it. A key in the token is tied to
+    /// both by its binding.
+    /// </summary>
+    [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "It takes the material over.")]
+    private static SoftwareKey OpenSoftware(SecretBytes material, KeyType type, byte[]? publicKey)
+    {
+        try
+        {
+            bool isPair = type switch
+            {
+                KeyType.Rsa2048 => Rsa2048.IsPair(material, publicKey),
+                KeyType.EcdsaP256 => EcdsaP256.IsPair(material, publicKey),
+                _ => publicKey is null,
+            };
+            return isPair ? new SoftwareKey(material) : throw Refusals.IsNoPair();
+        }
+        catch
+        {
+            material.Dispose();
+            throw;
+        }
+    }
 
     private MaterialLease? TryLease((KeyTag Tag, long Version) name)
     {

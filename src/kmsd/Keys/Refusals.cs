@@ -23,4 +23,7 @@ internal static class Refusals
     /// <summary>One answer for all causes: altered, malformed, another key, another version, another context.</summary>
     public static KmsException DoesNotAuthenticate() => new(
         KmsErrorCode.InvalidCiphertext, "This ciphertext doesn't authenticate: it was altered, or belongs to another key or context.");
+
+    public static KmsException IsNoPair() => new(
+        KmsErrorCode.IntegrityFailure, "The key's stored public key doesn't belong to its private key.");
 }

@@ -39,6 +39,15 @@ internal static class Rsa2048
         }
     }
 
+    /// <summary>Whether the public key belongs to the private one.</summary>
+    /// <param name="key">PKCS#8 DER.</param>
+    /// <param name="publicKey">As it was made with the key.</param>
+    public static bool IsPair(SecretBytes key, ReadOnlySpan<byte> publicKey)
+    {
+        using RSA rsa = Private(key);
+        return rsa.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(publicKey);
+    }
+
     /// <exception cref="ArgumentOutOfRangeException">The plaintext is longer than 190 bytes.</exception>
     public static byte[] Encrypt(ReadOnlySpan<byte> publicKey, ReadOnlySpan<byte> plaintext)
     {

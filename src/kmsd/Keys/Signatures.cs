@@ -36,7 +36,7 @@ internal sealed class Sign(CatalogueLedger catalogue, MaterialCache cache, UseRe
 }
 
 /// <summary>Verifies what an enabled version has signed; a wrong signature is an answer: <c>crypto.verify</c>.</summary>
-internal sealed class Verify(CatalogueLedger catalogue, UseRecorder recorder)
+internal sealed class Verify(CatalogueLedger catalogue, MaterialCache cache, UseRecorder recorder)
 {
     public async Task<VerifyResult> RunAsync(Caller caller, VerifyRequest request, CancellationToken cancellationToken)
     {
@@ -49,6 +49,7 @@ internal sealed class Verify(CatalogueLedger catalogue, UseRecorder recorder)
         }
 
         KeyVersion version = key.Usable(signature.Version);
+        await cache.ProvePublicKeyAsync(key, version, cancellationToken);
         bool isValid = key.Type == KeyType.Rsa2048
             ? Rsa2048.Verify(version.PublicKey, digest, signature.Payload, algorithm)
             : EcdsaP256.Verify(version.PublicKey, digest, signature.Payload, SignatureForm.FormatOf(encoding));
@@ -60,16 +61,20 @@ internal sealed class Verify(CatalogueLedger catalogue, UseRecorder recorder)
 }
 
 /// <summary>The public key of a version: <c>keys.getPublicKey</c>.</summary>
-internal sealed class GetPublicKey(CatalogueLedger catalogue)
+internal sealed class GetPublicKey(CatalogueLedger catalogue, MaterialCache cache)
 {
-    public PublicKeyResult Run(Caller caller, GetPublicKeyRequest request)
+    public async Task<PublicKeyResult> RunAsync(Caller caller, GetPublicKeyRequest request, CancellationToken cancellationToken)
     {
         Key key = catalogue.Current.Require(caller, KeyReference.Parse(request.Key), KeyAction.See);
         KeyVersion version = key.FindVersion(request.Version ?? key.CurrentVersion.Number)
             ?? throw new KmsException(KmsErrorCode.NotFound, $"The key '{key.Name}' has no version {request.Version}.");
-        return version.PublicKey is byte[] publicKey
-            ? new PublicKeyResult { PublicKey = PemEncoding.WriteString("PUBLIC KEY", publicKey) + "\n", KeyVersion = version.Number }
-            : throw new KmsException(KmsErrorCode.Unsupported, $"The key '{key.Name}' is of type AES256-GCM96, which has no public key.");
+        if (key.Type == KeyType.Aes256Gcm96)
+        {
+            throw new KmsException(KmsErrorCode.Unsupported, $"The key '{key.Name}' is of type AES256-GCM96, which has no public key.");
+        }
+
+        await cache.ProvePublicKeyAsync(key, version, cancellationToken);
+        return new PublicKeyResult { PublicKey = PemEncoding.WriteString("PUBLIC KEY", version.PublicKey) + "\n", KeyVersion = version.Number };
     }
 }
 

@@ -12,11 +12,15 @@ internal sealed class VersionCipher(MaterialCache cache)
         CheckType(key, context);
         if (key.Type == KeyType.Rsa2048)
         {
-            return plaintext.Length <= Rsa2048.MostPlaintextBytes
-                ? new Ciphertext(version.Number, Rsa2048.Encrypt(version.PublicKey, plaintext.AsSpan()))
-                : throw new KmsException(
+            if (plaintext.Length > Rsa2048.MostPlaintextBytes)
+            {
+                throw new KmsException(
                     KmsErrorCode.TooLarge,
                     $"An RSA-2048 key encrypts at most {Rsa2048.MostPlaintextBytes} bytes; use an AES key, or a data key (crypto.createDataKey).");
+            }
+
+            await cache.ProvePublicKeyAsync(key, version, cancellationToken);
+            return new Ciphertext(version.Number, Rsa2048.Encrypt(version.PublicKey, plaintext.AsSpan()));
         }
 
         using MaterialLease lease = await cache.LeaseAsync(key, version, cancellationToken);

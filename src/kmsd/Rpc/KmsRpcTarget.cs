@@ -175,7 +175,7 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller, Request
         guard.RunAsync("keys.deleteNow", request, () => operations.DeleteKey.RunAsync(caller, request, cancellationToken));
 
     public Task<PublicKeyResult> GetPublicKeyAsync(GetPublicKeyRequest request, CancellationToken cancellationToken) =>
-        guard.RunAsync("keys.getPublicKey", request, () => operations.GetPublicKey.Run(caller, request));
+        guard.RunAsync("keys.getPublicKey", request, () => operations.GetPublicKey.RunAsync(caller, request, cancellationToken));
 
     public Task<ListVersionsResult> ListVersionsAsync(ListVersionsRequest request, CancellationToken cancellationToken) =>
         guard.RunAsync("versions.list", request, () => operations.ListVersions.Run(caller, request));

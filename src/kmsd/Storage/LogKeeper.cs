@@ -19,13 +19,19 @@ internal sealed class LogKeeper(string path, Writer writer, ILogger<LogKeeper> l
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         FileInfo file = new(path + "-wal");
-        if (!file.Exists || file.Length < WorthwhileBytes)
-        {
-            return;
-        }
-
         try
         {
+            if (writer.MustEmptyLog)
+            {
+                // Whoever read the file when something was destroyed may have ended by now.
+                _ = await writer.ChangeAsync(() => true, cancellationToken, erases: true);
+            }
+
+            if (!file.Exists || file.Length < WorthwhileBytes)
+            {
+                return;
+            }
+
             await Task.Run(() => (_database ??= Database.Open(path)).Execute("PRAGMA wal_checkpoint(PASSIVE)"), cancellationToken);
             if (file.Length > MostBytes)
             {

@@ -13,9 +13,12 @@ internal static partial class StorageLog
     [LoggerMessage(1002, LogLevel.Warning, "Nothing was left to roll back (SQLite code {Code}).")]
     public static partial void NothingToRollBack(ILogger log, int code);
 
-    [LoggerMessage(1005, LogLevel.Error, "The write-ahead log could not be brought into the database; it is tried again.")]
+    [LoggerMessage(1006, LogLevel.Error, "The write-ahead log could not be brought into the database; it is tried again.")]
     public static partial void LogNotShortened(ILogger log, Exception exception);
 
     [LoggerMessage(1003, LogLevel.Critical, "The write-ahead log could not be emptied: destroyed material may still stand in it until it is.")]
-    public static partial void LogNotEmptied(ILogger log, Exception? exception);
+    public static partial void LogNotEmptied(ILogger log, Exception exception);
+
+    [LoggerMessage(1005, LogLevel.Warning, "Another process reads the database, so the write-ahead log can't be emptied: destroyed material stands in it until that process has ended its reading.")]
+    public static partial void LogIsRead(ILogger log);
 }

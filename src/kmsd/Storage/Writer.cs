@@ -70,7 +70,8 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     // 1 while somebody writes; who changes it from 0 owns the database, the participants and the batch.
     private int _isWriting;
     private volatile bool _isHealthy = true;
-    private bool _mustEmptyLog;
+    private volatile bool _mustEmptyLog;
+    private bool _isLogRead;
     private bool _mustSupersede;
 
     /// <summary>How many requests wait.</summary>
@@ -78,6 +79,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
     /// <summary>False after a commit failed, until one succeeds.</summary>
     public bool IsHealthy => _isHealthy;
+
+    /// <summary>True while the write-ahead log still holds what was destroyed: then it must be emptied as soon as that is possible.</summary>
+    public bool MustEmptyLog => _mustEmptyLog;
 
     /// <summary>Fails when the writer itself is broken: then the daemon must end. Never completes otherwise.</summary>
     public Task Broken => _broken.Task;
@@ -229,19 +233,19 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             return;
         }
 
+        // The change stands; where it fails it is tried again.
         try
         {
             _mustEmptyLog = !database.TryEmptyLog();
-            if (!_mustEmptyLog)
+            if (_mustEmptyLog && !_isLogRead)
             {
-                return;
+                StorageLog.LogIsRead(log);
             }
 
-            StorageLog.LogNotEmptied(log, null);
+            _isLogRead = _mustEmptyLog;
         }
         catch (SqliteException exception)
         {
-            // The change stands; the next batch tries again.
             StorageLog.LogNotEmptied(log, exception);
         }
     }

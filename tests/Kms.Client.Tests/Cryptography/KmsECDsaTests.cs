@@ -1,5 +1,3 @@
-using System.Net.Security;
-using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -82,7 +80,7 @@ public sealed class KmsECDsaTests : IAsyncDisposable
         using X509Certificate2 bound = ec.BindTo(certificate);
         Assert.True(bound.HasPrivateKey);
         _keys.Daemon.Received.Clear();
-        Assert.Equal("hello", await TalkAsync(bound, certificate, protocol));
+        Assert.Equal("hello", await Tls.TalkAsync(bound, certificate, protocol, Stop));
         FakeCall sign = Assert.Single(_keys.Daemon.Received, call => call.Method == "crypto.sign");
         Assert.Equal("der", sign.Text("encoding"));
     }
@@ -96,9 +94,9 @@ public sealed class KmsECDsaTests : IAsyncDisposable
         ec.Dispose();
         GC.Collect();
         GC.WaitForPendingFinalizers();
-        Assert.Equal("hello", await TalkAsync(bound, certificate, SslProtocols.Tls13));
+        Assert.Equal("hello", await Tls.TalkAsync(bound, certificate, SslProtocols.Tls13, Stop));
         _keys.Version++;
-        await Assert.ThrowsAnyAsync<Exception>(() => TalkAsync(bound, certificate, SslProtocols.Tls13));
+        await Assert.ThrowsAnyAsync<Exception>(() => Tls.TalkAsync(bound, certificate, SslProtocols.Tls13, Stop));
     }
 
     private Task<KmsECDsa> OpenAsync() => KmsECDsa.OpenAsync(_client, "ec", cancellationToken: Stop);
@@ -107,58 +105,5 @@ public sealed class KmsECDsaTests : IAsyncDisposable
     {
         var request = new CertificateRequest("CN=kms.test", ec, HashAlgorithmName.SHA256);
         return Certificates.SelfSign(request, X509SignatureGenerator.CreateForECDsa(ec));
-    }
-
-    /// <summary>What a client hears from a server over TLS; the client checks the certificate and the handshake's signature.</summary>
-    private static async Task<string> TalkAsync(X509Certificate2 server, X509Certificate2 trusted, SslProtocols protocol)
-    {
-        using var listener = new TcpListener(System.Net.IPAddress.Loopback, 0);
-        listener.Start();
-        using var calling = new TcpClient();
-        ValueTask connecting = calling.ConnectAsync((System.Net.IPEndPoint)listener.LocalEndpoint, Stop);
-        using TcpClient called = await listener.AcceptTcpClientAsync(Stop);
-        await connecting;
-        await using var there = new SslStream(called.GetStream());
-        await using var here = new SslStream(calling.GetStream());
-        Task serving = ServeAsync();
-        await here.AuthenticateAsClientAsync(
-            new SslClientAuthenticationOptions
-            {
-                TargetHost = "kms.test",
-                EnabledSslProtocols = protocol,
-                CertificateChainPolicy = new X509ChainPolicy
-                {
-                    TrustMode = X509ChainTrustMode.CustomRootTrust,
-                    CustomTrustStore = { trusted },
-                    RevocationMode = X509RevocationMode.NoCheck,
-                },
-            },
-            Stop);
-        byte[] heard = new byte[5];
-        await here.ReadExactlyAsync(heard, Stop);
-        await serving;
-        return System.Text.Encoding.ASCII.GetString(heard);
-
-        async Task ServeAsync()
-        {
-            try
-            {
-                await there.AuthenticateAsServerAsync(
-                    new SslServerAuthenticationOptions
-                    {
-                        ServerCertificate = server,
-                        EnabledSslProtocols = protocol,
-                        AllowTlsResume = false, // A resumed session has no new signature.
-                    },
-                    Stop);
-                await there.WriteAsync("hello"u8.ToArray(), Stop);
-                await there.FlushAsync(Stop);
-            }
-            catch
-            {
-                called.Close(); // Else the client would wait for ever.
-                throw;
-            }
-        }
     }
 }
