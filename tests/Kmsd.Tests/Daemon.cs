@@ -129,6 +129,7 @@ internal sealed class Daemon : IAsyncDisposable
             instance.Verify(authenticator, instanceCode);
             generation.Verify(authenticator, generationCode);
             LoaderLog = new ListLogger<CatalogueLoader>();
+            _database.WriteAtStart(DestroyedMaterial.Sweep);
             Catalogue loaded = _database.Load(from => new CatalogueLoader(from, authenticator, LoaderLog).Load());
             Catalogue = new CatalogueLedger(_database, authenticator, loaded);
             History = _database.Load(from => Serve.Open(from, authenticator, _historyKey, instance.Id, Catalogue));

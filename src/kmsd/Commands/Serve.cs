@@ -58,6 +58,7 @@ internal static class Serve
         generation.Verify(authenticator, generationCode);
         await KernelRandom.MixInAsync(root);
 
+        database.WriteAtStart(DestroyedMaterial.Sweep);
         Catalogue loaded = database.Load(from => new CatalogueLoader(from, authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
         CatalogueLedger catalogue = new(database, authenticator, loaded);
         using HistoryLog history = OpenHistory(database, authenticator, root, instance.Id, catalogue);

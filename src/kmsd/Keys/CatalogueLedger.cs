@@ -21,8 +21,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     private readonly Dictionary<KeyTag, Key> _unwrittenKeys = [];
     private static readonly string[] s_deletes =
     [
-        "DELETE FROM version_material WHERE tag = $1", "DELETE FROM versions WHERE tag = $1", "DELETE FROM grants WHERE tag = $1",
-        "DELETE FROM keys WHERE tag = $1",
+        "DELETE FROM versions WHERE tag = $1", "DELETE FROM grants WHERE tag = $1", "DELETE FROM keys WHERE tag = $1",
     ];
 
     private volatile Catalogue _current = loaded;
@@ -108,14 +107,13 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     }
 
     /// <summary>
-    /// Destroys a key: its sealed material is overwritten, then all its rows are deleted (secure_delete zeroes what they
-    /// filled), and what remains is written. The write-ahead log must be emptied after the commit.
+    /// Destroys a key: its sealed material is overwritten, its other rows are deleted, and what remains is written. The write-ahead
+    /// log must be emptied after the commit.
     /// </summary>
     public void Destroy(Key key, DeletedKey remains)
     {
         byte[] tag = key.Tag.ToBytes();
-        database.Prepare("UPDATE version_material SET blob = zeroblob(length(blob)), binding = zeroblob(length(binding)) WHERE tag = $1")
-            .BindAll(tag).Execute();
+        DestroyedMaterial.Overwrite(database, tag);
         foreach (string sql in s_deletes)
         {
             database.Prepare(sql).BindAll(tag).Execute();

@@ -135,6 +135,20 @@ internal sealed class Database : IDisposable
         }
     }
 
+    /// <summary>Writes at start, before anybody is served.</summary>
+    /// <exception cref="StartupException">It can't be written; nothing of it stands.</exception>
+    public void WriteAtStart(Action<Database> write)
+    {
+        try
+        {
+            write(this);
+        }
+        catch (SqliteException exception)
+        {
+            throw Unreadable(_connection.DataSource, exception);
+        }
+    }
+
     /// <summary>A statement that is prepared once and kept.</summary>
     public Statement Prepare(string sql)
     {
