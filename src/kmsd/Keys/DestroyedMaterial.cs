@@ -32,6 +32,6 @@ internal static class DestroyedMaterial
         database.Execute($"INSERT INTO version_material ({Columns}) SELECT {Columns} FROM standing ORDER BY place");
         database.Execute("DROP TABLE standing");
         database.Execute("COMMIT");
-        _ = database.Checkpoint();
+        _ = database.TryEmptyLog();
     }
 }
