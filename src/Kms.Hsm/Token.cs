@@ -114,6 +114,52 @@ public sealed class Token : IDisposable
         _ = Change(session => RootKeyObjects.Destroy(_module, session, descriptor));
     }
 
+    /// <summary>
+    /// The values of the private data objects with a label, in no order: several where a replacement was cut off, of which one
+    /// may be half made.
+    /// </summary>
+    /// <param name="label">CKA_LABEL.</param>
+    /// <exception cref="TokenException">The token doesn't answer.</exception>
+    public IReadOnlyList<byte[]> ReadData(string label)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(label);
+        return Operate(session => TokenDataObjects.Read(_module, session, label));
+    }
+
+    /// <summary>Makes a private data object and then destroys the older ones with its label: whenever this is cut off, one is whole.</summary>
+    /// <param name="label">CKA_LABEL.</param>
+    /// <param name="value">CKA_VALUE; at most 1024 bytes.</param>
+    /// <param name="isStillWanted">Asked once nobody else changes the token; if it says no, nothing is done. Null: it is.</param>
+    /// <exception cref="TokenException">The token refuses, or doesn't give the value back; nothing was destroyed then.</exception>
+    public void ReplaceData(string label, ReadOnlySpan<byte> value, Func<bool>? isStillWanted = null)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(label);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(value.Length, Module.LongestAttribute);
+        byte[] copy = value.ToArray();
+        _ = Change(session =>
+        {
+            if (isStillWanted?.Invoke() != false)
+            {
+                TokenDataObjects.Replace(_module, session, label, copy);
+            }
+
+            return true;
+        });
+    }
+
+    /// <summary>Destroys the data objects with a label; that there are none is no error.</summary>
+    /// <param name="label">CKA_LABEL.</param>
+    /// <exception cref="TokenException">The token refuses.</exception>
+    public void DestroyData(string label)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(label);
+        _ = Change(session =>
+        {
+            TokenDataObjects.Destroy(_module, session, label);
+            return true;
+        });
+    }
+
     /// <summary>The labels of all root keys in the token, whoever made them.</summary>
     /// <exception cref="TokenException">The token doesn't answer.</exception>
     public IReadOnlyList<string> FindRootObjects() => Operate(session => RootKeyObjects.Labels(_module, session));

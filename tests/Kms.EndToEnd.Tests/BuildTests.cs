@@ -47,9 +47,9 @@ public sealed class BuildTests
         }
 
         await host.SqlAsync("UPDATE version_material SET row_code = zeroblob(32)");
-        await using Daemon again = await Daemon.StartAsync(host, Repository.Kmsd, recode);
-        await using Wire client = await Wire.ConnectAsync(host.Socket);
-        Assert.Equal("integrityFailure", await client.ReasonAsync("crypto.encrypt", """{"key":"first","plaintext":"QQ=="}"""));
+        Finished refused = await host.RefusedAsync(recode);
+        Assert.Equal(78, refused.ExitCode);
+        Assert.Contains("integrityFailure", refused.Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -6,19 +6,13 @@ namespace Kms.EndToEnd.Tests;
 public sealed class IntegrityTests
 {
     [Theory]
-    [InlineData("UPDATE grants SET principal = 'uid:1'")]
-    [InlineData("UPDATE grants SET principal = 'uid:00'")]
-    [InlineData("UPDATE grants SET principal = 'uid:0' || char(0)")]
-    [InlineData("UPDATE grants SET role = 'manager'")]
+    [InlineData("UPDATE grants SET granted_at = granted_at - 1")]
     [InlineData("UPDATE keys SET state = 'disabled'")]
     [InlineData("UPDATE keys SET name = 'renamed'")]
     [InlineData("UPDATE versions SET state = 'disabled'")]
     [InlineData("UPDATE version_material SET blob = randomblob(length(blob))")]
     [InlineData("UPDATE keys SET usage_count = 0")]
-    [InlineData("DELETE FROM version_material")]
     [InlineData("UPDATE versions SET created_at = 9223372036854775807")]
-    [InlineData("UPDATE versions SET version = 2")]
-    [InlineData("DELETE FROM versions")]
     public async Task A_changed_row_takes_its_key_out_of_service_and_no_other(string sql)
     {
         await using Installation host = await Installation.MakeAsync();
@@ -46,11 +40,62 @@ public sealed class IntegrityTests
         Assert.Equal("degraded", (await client.ResultAsync("system.status")).GetProperty("status").GetString());
     }
 
+    /// <summary>Rows that were added, removed or named otherwise, or whose codes were replaced, aren't the set that the database's head vouches for.</summary>
     [Theory]
-    [InlineData("UPDATE instance SET epoch = epoch + 1")]
+    [InlineData("UPDATE grants SET principal = 'uid:1'")]
+    [InlineData("UPDATE grants SET principal = 'uid:00'")]
+    [InlineData("UPDATE grants SET principal = 'uid:0' || char(0)")]
+    [InlineData("UPDATE grants SET role = 'manager'")]
+    [InlineData("DELETE FROM grants")]
+    [InlineData("INSERT INTO grants SELECT tag, 'uid:1', role, granted_at, mac_generation, encoding_version, row_code FROM grants LIMIT 1")]
+    [InlineData("DELETE FROM version_material")]
+    [InlineData("UPDATE versions SET version = 2")]
+    [InlineData("DELETE FROM versions")]
+    [InlineData("UPDATE keys SET row_code = (SELECT row_code FROM versions)")]
+    [InlineData("DELETE FROM grants; DELETE FROM version_material; DELETE FROM versions; DELETE FROM keys")]
+    public async Task Rows_that_came_or_went_stop_the_start(string sql)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await using (Daemon daemon = await host.StartAsync())
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            _ = await wire.MakeKeyAsync("victim");
+            _ = await daemon.StopAsync();
+        }
+
+        await host.SqlAsync(sql);
+        Finished refused = await host.RefusedAsync();
+        Assert.Equal(78, refused.ExitCode);
+        Assert.Contains("integrityFailure: the database doesn't hold the rows that it must", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_older_copy_of_the_database_stops_the_start()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        File.Copy(host.Database, host.Database + ".older");
+        await using (Daemon daemon = await host.StartAsync())
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            _ = await wire.MakeKeyAsync("victim");
+            _ = await daemon.StopAsync();
+        }
+
+        File.Copy(host.Database, host.Database + ".newer");
+        File.Copy(host.Database + ".older", host.Database, overwrite: true);
+        Finished refused = await host.RefusedAsync();
+        Assert.Equal(78, refused.ExitCode);
+        Assert.Contains("kmsd recover --accept-rollback", refused.Error, StringComparison.Ordinal);
+
+        File.Copy(host.Database + ".newer", host.Database, overwrite: true);
+        await using Daemon again = await host.StartAsync();
+    }
+
+    [Theory]
+    [InlineData("UPDATE instance SET anchored = 0")]
     [InlineData("UPDATE root_generations SET rotate_by = rotate_by + 1")]
     [InlineData("UPDATE root_generations SET rotate_by = 9223372036854775807")]
-    [InlineData("UPDATE instance SET last_seen_at = 9223372036854775807")]
+    [InlineData("UPDATE last_seen SET at = 9223372036854775807")]
     [InlineData("UPDATE history_heads SET sequence = sequence - 1")]
     [InlineData("DELETE FROM history WHERE sequence = (SELECT max(sequence) FROM history)")]
     public async Task What_everything_rests_on_stops_the_start(string sql)
@@ -94,10 +139,9 @@ public sealed class IntegrityTests
         }
 
         await host.SqlAsync("""
-            CREATE TEMP TABLE swapped AS SELECT a.rowid AS id, b.blob AS blob, b.row_code AS code
+            CREATE TEMP TABLE swapped AS SELECT a.rowid AS id, b.blob AS blob
             FROM version_material a JOIN version_material b ON a.rowid != b.rowid;
-            UPDATE version_material SET blob = (SELECT blob FROM swapped WHERE id = version_material.rowid),
-                row_code = (SELECT code FROM swapped WHERE id = version_material.rowid);
+            UPDATE version_material SET blob = (SELECT blob FROM swapped WHERE id = version_material.rowid);
             """);
         await using Daemon again = await host.StartAsync();
         await using Wire client = await Wire.ConnectAsync(host.Socket);

@@ -14,7 +14,7 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly s_daemon = typeof(Writer).Assembly;
     private static readonly string[] s_folders =
-        ["Commands", "Rpc", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "History", "Access", "RootKeys", "Storage", "Configuration", "Hosting"];
+        ["Commands", "Rpc", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "Integrity", "History", "Access", "RootKeys", "Storage", "Configuration", "Hosting"];
 
     /// <summary>Each folder with those it may use; itself, Kms.Client.Protocol and .NET aside.</summary>
     [Theory]
@@ -24,6 +24,7 @@ public sealed class ArchitectureTests
     [InlineData("RootKeys", "Storage Hosting")]
     [InlineData("Custody", "RootKeys Storage Hosting")]
     [InlineData("History", "Access Storage Hosting")]
+    [InlineData("Integrity", "History RootKeys Storage Hosting")]
     [InlineData("Notifications", "Access Storage Hosting")]
     [InlineData("Keys", "Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Stores", "Keys Access History Notifications RootKeys Storage Hosting")]
@@ -31,7 +32,7 @@ public sealed class ArchitectureTests
     [InlineData("Deletion", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Audit", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Configuration", "Access Hosting")]
-    [InlineData("Rpc", "Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Rpc", "Integrity Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Hosting")]
     public void A_folder_reaches_only_those_below_it(string folder, string below)
     {
         string[] forbidden = [.. s_folders.Except(below.Split(' ')).Except([folder]).Select(name => "Kmsd." + name)];
@@ -49,6 +50,7 @@ public sealed class ArchitectureTests
     [Theory]
     [InlineData("Access")]
     [InlineData("History")]
+    [InlineData("Integrity")]
     [InlineData("Keys")]
     [InlineData("Stores")]
     [InlineData("Rotation")]
@@ -72,6 +74,7 @@ public sealed class ArchitectureTests
     [InlineData("Keys")]
     [InlineData("Access")]
     [InlineData("History")]
+    [InlineData("Integrity")]
     [InlineData("Storage")]
     [InlineData("Configuration")]
     [InlineData("Hosting")]

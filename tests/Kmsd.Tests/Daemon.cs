@@ -8,6 +8,7 @@ using Kmsd.Commands;
 using Kmsd.Configuration;
 using Kmsd.Deletion;
 using Kmsd.History;
+using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
@@ -35,25 +36,28 @@ internal sealed class Daemon : IAsyncDisposable
     private readonly TemporaryFolder _folder = new();
     private readonly DaemonOptions _options;
     private readonly Instance _instance;
-    private readonly StoredGeneration _generation;
-    private readonly SecretBytes _rowsKey;
-    private readonly SecretBytes _historyKey;
-    private Database? _database;
-    private DatabaseReader? _reader;
+    private Installation? _installation;
 
     private Daemon(DaemonOptions options, DateTimeOffset start)
     {
         _options = options;
         Clock = new WallClock(start);
-        _instance = Instance.New(start);
+        _instance = Instance.New(start, isAnchored: options.Anchor == AnchorMode.Required);
         Root = new MemoryRootKey(_instance.Id);
-        _rowsKey = Root.DeriveKey(TokenAccess.RowsKeyLabel);
-        _historyKey = Root.DeriveKey(TokenAccess.HistoryKeyLabel);
         RootGenerationDescriptor descriptor = new(
             1, _instance.Id, [1], [2], [3], [4], [5], [6], MemoryRootKey.SealMechanism, "CKM_AES_KEY_WRAP", Root.TokenFamily);
-        _generation = new StoredGeneration(descriptor, start, start.AddDays(365));
+        StoredGeneration generation = new(
+            descriptor, StoredGeneration.TokenOrigin, GenerationState.Current, Shares: null, start, start.AddDays(365));
+        using GenerationKeys rowKeys = new();
+        rowKeys.Add(1, Root.DeriveKey(TokenAccess.RowsKeyLabel));
+        using SecretBytes historyKey = Root.DeriveKey(TokenAccess.HistoryKeyLabel);
+        RowAuthenticator authenticator = new(rowKeys, _instance.Id, 1);
         using var database = Database.Create(Path);
-        Init.Fill(database, new RowAuthenticator(_rowsKey, _instance.Id, 1), _historyKey, _instance, _generation);
+        AnchorRecord anchor = Init.Fill(database, authenticator, historyKey, _instance, generation);
+        if (_instance.IsAnchored)
+        {
+            Root.Anchors.Add(anchor.Encode(authenticator));
+        }
     }
 
     /// <summary>Why the host can't vouch for units; null: it can. Looked at at each start.</summary>
@@ -63,21 +67,26 @@ internal sealed class Daemon : IAsyncDisposable
 
     public MemoryRootKey Root { get; }
 
-    public ListLogger<CatalogueLoader> LoaderLog { get; private set; } = new();
+    public ListLogger LoaderLog { get; private set; } = new();
 
-    public CatalogueLedger Catalogue { get; private set; } = null!;
+    /// <summary>What it said of the anchor.</summary>
+    public ListLogger AnchorLog { get; private set; } = new();
 
-    public Writer Writer { get; private set; } = null!;
+    public Installation Installation => _installation ?? throw new InvalidOperationException("It is stopped.");
+
+    public CatalogueLedger Catalogue => Installation.Catalogue;
+
+    public Writer Writer => Installation.Writer;
 
     public MaterialCache Cache { get; private set; } = null!;
 
-    public HistoryLog History { get; private set; } = null!;
+    public HistoryLog History => Installation.History;
 
-    public HistoryErasure Erasure { get; } = new();
+    public HistoryErasure Erasure => Installation.Erasure;
 
-    public NoticeLog Notices { get; private set; } = null!;
+    public NoticeLog Notices => Installation.Notices;
 
-    public NoticeHub Hub { get; } = new();
+    public NoticeHub Hub => Installation.Hub;
 
     public LastSeen LastSeen { get; private set; } = null!;
 
@@ -99,8 +108,6 @@ internal sealed class Daemon : IAsyncDisposable
 
     public byte[] InstanceId => _instance.Id;
 
-    public SecretBytes HistoryKey => _historyKey;
-
     public static Caller Uid(uint uid, params ReadOnlySpan<uint> groups) => new(4711, uid, 100_000 + uid, [.. groups]);
 
     public static Caller Unit(string name, uint uid) => new(
@@ -110,70 +117,44 @@ internal sealed class Daemon : IAsyncDisposable
     public static async Task<Daemon> StartAsync(DaemonOptions? options = null, DateTimeOffset? start = null)
     {
         Daemon daemon = new(options ?? new DaemonOptions(), start ?? s_start);
-        daemon.Resume();
+        await daemon.ResumeAsync();
         _ = await daemon.Operations.AddMember.RunAsync(
             Operator, new AddMemberRequest { Store = "default", Principal = "uid:1000", Role = StoreRole.Manager }, CancellationToken.None);
         return daemon;
     }
 
     /// <summary>Opens and checks what is on the disk, as <c>kmsd</c> does at each start.</summary>
-    public void Resume()
+    /// <param name="judge">What is made of the anchor's verdict; null: what a start makes of it.</param>
+    public async Task ResumeAsync(Action<AnchorVerdict>? judge = null)
     {
-        _database = Database.Open(Path);
-        try
-        {
-            (Instance instance, StoredCode instanceCode) = _database.Load(Instance.Read);
-            (StoredGeneration generation, StoredCode generationCode) = _database.Load(
-                from => StoredGeneration.Read(from, instance.Id));
-            RowAuthenticator authenticator = new(_rowsKey, instance.Id, Root.Generation);
-            instance.Verify(authenticator, instanceCode);
-            generation.Verify(authenticator, generationCode);
-            LoaderLog = new ListLogger<CatalogueLoader>();
-            _database.WriteAtStart(DestroyedMaterial.Sweep);
-            Catalogue loaded = _database.Load(from => new CatalogueLoader(from, authenticator, LoaderLog).Load());
-            Catalogue = new CatalogueLedger(_database, authenticator, loaded);
-            History = _database.Load(from => Serve.Open(from, authenticator, _historyKey, instance.Id, Catalogue));
-            Notices = new NoticeLog(_database, authenticator, Hub, new ListLogger());
-            Writer = new Writer(_database, [Catalogue, History, Notices], new ListLogger<Writer>());
-            _reader = new DatabaseReader(Path);
-            Operators operators = new(_options.Operators, _options.RootAdministrators);
-            Records records = new(
-                Catalogue, History, Erasure, Notices, new DatabaseRecords(_reader, new RowAuthenticator(_rowsKey, instance.Id, Root.Generation)),
-                instance.Id, new ListLogger());
-            LastSeen = new LastSeen(instance, _database, authenticator, Writer, Clock);
-            Strangers = new StrangerCounter(Writer, _database, Clock, new ListLogger<StrangerCounter>());
-            Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
-            Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
-            Operations = Serve.Wire(
-                _options, operators, records, Writer, Root, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), generation,
-                LastSeen, Clock);
-            Deletion = new DeletionService(
-                Catalogue, Notices, new ToldNotices(_reader), Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
-            Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());
-            Retention = new RetentionService(
-                Catalogue, History, Erasure, new HistoryReader(_reader), Notices, Strangers, Writer, _options.RetainDays, Clock, new ListLogger<RetentionService>());
-            RootWatch = new RootKeyWatch(generation, Notices, new ToldNotices(_reader), Writer, operators, new ListLogger<RootKeyWatch>());
-        }
-        catch
-        {
-            _database.Dispose();
-            _database = null;
-            throw;
-        }
-
+        using ListLoggerFactory logs = new();
+        LoaderLog = logs.Of<CatalogueLoader>();
+        AnchorLog = logs.Of<Anchor>();
+        Installation installation = await Installation.OpenAsync(Path, _ => Root, _options.Anchor, judge, Clock, logs);
+        _installation = installation;
+        Operators operators = new(_options.Operators, _options.RootAdministrators);
+        LastSeen = new LastSeen(installation.LastSeenAt, installation.Database, installation.Authenticator, Writer, Clock);
+        Strangers = new StrangerCounter(Writer, installation.Database, Clock, new ListLogger<StrangerCounter>());
+        Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
+        Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
+        Operations = Serve.Wire(
+            installation, _options, operators, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
+            new ListLogger(), Clock);
+        ToldNotices told = new(installation.Reader);
+        Deletion = new DeletionService(
+            Catalogue, Notices, told, Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
+        Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());
+        Retention = new RetentionService(
+            Catalogue, History, Erasure, new HistoryReader(installation.Reader), Notices, Strangers, Writer, _options.RetainDays, Clock, new ListLogger<RetentionService>());
+        RootWatch = new RootKeyWatch(installation.Generations, Notices, told, Writer, operators, new ListLogger<RootKeyWatch>());
     }
 
     public async Task StopAsync()
     {
-        if (_database is not null)
+        if (_installation is not null)
         {
             await Writer.StopAsync();
-            Writer.Dispose();
-            Cache.Dispose();
-            History.Dispose();
-            _reader?.Dispose();
-            _database.Dispose();
-            _database = null;
+            Die();
         }
     }
 
@@ -181,17 +162,14 @@ internal sealed class Daemon : IAsyncDisposable
     public void Die()
     {
         Cache.Dispose();
-        History.Dispose();
-        Writer.Dispose();
-        _reader?.Dispose();
-        _database?.Dispose();
-        _database = null;
+        Installation.Dispose();
+        _installation = null;
     }
 
     public async Task RestartAsync()
     {
         await StopAsync();
-        Resume();
+        await ResumeAsync();
     }
 
     /// <summary>One look at what is due, as the daemon's loop takes it every second.</summary>
@@ -273,9 +251,6 @@ internal sealed class Daemon : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
-        _rowsKey.Dispose();
-        _historyKey.Dispose();
-        Erasure.Dispose();
         Root.Dispose();
         _folder.Dispose();
     }

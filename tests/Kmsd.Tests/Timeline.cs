@@ -96,7 +96,7 @@ internal sealed class Timeline : IAsyncDisposable
     {
         await _daemon.StopAsync();
         _daemon.Clock.Advance(TimeSpan.FromDays(days));
-        _daemon.Resume();
+        await _daemon.ResumeAsync();
         await _daemon.LookAsync();
     }
 

@@ -14,6 +14,9 @@ namespace Kms.Hsm.Native;
 /// </summary>
 internal sealed class Module : IDisposable
 {
+    /// <summary>Longer than any attribute that is read, in bytes: labels, ids, flags, values of data objects.</summary>
+    public const int LongestAttribute = 1024;
+
     private readonly Pkcs11Library _library;
 
     private Module(Pkcs11Library library) => _library = library;
@@ -180,10 +183,8 @@ internal sealed class Module : IDisposable
     /// <summary>An attribute's value, or null if the token doesn't know it.</summary>
     public unsafe byte[]? Attribute(ulong session, ulong handle, CKA type)
     {
-        // Longer than any attribute read here: labels, ids and flags.
-        const int Longest = 1024;
         using CallMemory memory = new();
-        CK_ATTRIBUTE[] template = [new() { type = (ulong)type, value = memory.Take(Longest), valueLen = Longest }];
+        CK_ATTRIBUTE[] template = [new() { type = (ulong)type, value = memory.Take(LongestAttribute), valueLen = LongestAttribute }];
         CKR result = _library.C_GetAttributeValue(session, handle, template, 1);
         if (result is CKR.CKR_ATTRIBUTE_TYPE_INVALID or CKR.CKR_ATTRIBUTE_SENSITIVE)
         {
@@ -191,7 +192,7 @@ internal sealed class Module : IDisposable
         }
 
         Check(result, nameof(Pkcs11Library.C_GetAttributeValue));
-        return template[0].valueLen > Longest
+        return template[0].valueLen > LongestAttribute
             ? null
             : new ReadOnlySpan<byte>((void*)template[0].value, (int)template[0].valueLen).ToArray();
     }

@@ -1,5 +1,4 @@
 using Kms.Client.Protocol;
-using Kms.Hsm;
 using Kmsd.Access;
 using Kmsd.History;
 using Kmsd.Keys;
@@ -17,11 +16,13 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
     public async Task<VerifyHistoryResult> RunAsync(Caller caller, CancellationToken cancellationToken)
     {
         operators.Require(caller);
-        using SecretBytes historyKey = await root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, cancellationToken);
-        using HistoryVerifier verifier = new(historyKey, instanceId);
         using (await erasure.HoldAsync(cancellationToken))
         {
+            // The segments after the head: one that was begun since may be among them, and isn't reached.
             HistoryHead last = history.Committed;
+            IReadOnlyList<HistorySegment> segments = history.Segments;
+            using GenerationKeys keys = await DeriveKeysAsync(segments, cancellationToken);
+            using HistoryVerifier verifier = new(keys, segments, instanceId);
             while (await database.ReadAsync(from => verifier.ReadPage(from, last.Sequence), cancellationToken))
             {
                 cancellationToken.ThrowIfCancellationRequested();
@@ -29,6 +30,25 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
 
             HistoryVerdict verdict = verifier.Finish(last);
             return new VerifyHistoryResult { Ok = verdict.IsGood, Entries = verdict.Entries, FirstBad = verdict.FirstBad };
+        }
+    }
+
+    private async Task<GenerationKeys> DeriveKeysAsync(IReadOnlyList<HistorySegment> segments, CancellationToken cancellationToken)
+    {
+        GenerationKeys keys = new();
+        try
+        {
+            foreach (HistorySegment segment in segments.Where(segment => segment.Checkpoint is null))
+            {
+                keys.Add(segment.Generation, await root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, segment.Generation, cancellationToken));
+            }
+
+            return keys;
+        }
+        catch
+        {
+            keys.Dispose();
+            throw;
         }
     }
 }

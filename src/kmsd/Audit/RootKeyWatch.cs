@@ -9,7 +9,7 @@ namespace Kmsd.Audit;
 
 /// <summary>Tells operators and root administrators that the root key is due, once from 30 days before, and daily that it is overdue.</summary>
 internal sealed class RootKeyWatch(
-    StoredGeneration generation, NoticeLog notices, ToldNotices told, Writer writer, Operators operators, ILogger<RootKeyWatch> log)
+    RootGenerations generations, NoticeLog notices, ToldNotices told, Writer writer, Operators operators, ILogger<RootKeyWatch> log)
 {
     private static readonly TimeSpan s_ahead = TimeSpan.FromDays(30);
     private static readonly TimeSpan s_daily = TimeSpan.FromDays(1);
@@ -19,6 +19,7 @@ internal sealed class RootKeyWatch(
     /// <summary>One look; called every second.</summary>
     public async Task RunDueAsync(DateTimeOffset now, CancellationToken cancellationToken)
     {
+        StoredGeneration generation = generations.Current;
         if (now < generation.RotateBy - s_ahead)
         {
             return;
@@ -32,13 +33,13 @@ internal sealed class RootKeyWatch(
             {
                 if (overdue is null || now - overdue >= s_daily)
                 {
-                    await TellAsync(NoticeKind.RootOverdue, now, cancellationToken);
+                    await TellAsync(generation, NoticeKind.RootOverdue, now, cancellationToken);
                     _told = (due, now);
                 }
             }
             else if (due is null || due < generation.CreatedAt)
             {
-                await TellAsync(NoticeKind.RootDue, now, cancellationToken);
+                await TellAsync(generation, NoticeKind.RootDue, now, cancellationToken);
                 _told = (now, overdue);
             }
         }
@@ -49,7 +50,7 @@ internal sealed class RootKeyWatch(
         }
     }
 
-    private async Task TellAsync(string kind, DateTimeOffset now, CancellationToken cancellationToken) => _ = await writer.ChangeAsync(
+    private async Task TellAsync(StoredGeneration generation, string kind, DateTimeOffset now, CancellationToken cancellationToken) => _ = await writer.ChangeAsync(
         () =>
         {
             notices.Append(new Notice(kind, now, operators.All)

@@ -1,13 +1,15 @@
 using Kmsd.Audit;
 using Kmsd.Deletion;
+using Kmsd.Integrity;
 using Kmsd.Rotation;
 using Kmsd.Storage;
 
 namespace Kmsd.Commands;
 
-/// <summary>What the daemon does by itself, on the times that are stored: rotations, deletions, purges, retention, notices of the root key; and what keeps the log short.</summary>
+/// <summary>What the daemon does by itself, on the times that are stored: rotations, deletions, purges, retention, notices of the root key; and what keeps the log short and the anchor near.</summary>
 internal sealed class DueWork(
-    RotationService rotation, DeletionService deletion, RetentionService retention, RootKeyWatch watch, StrangerCounter strangers, LogKeeper logKeeper)
+    RotationService rotation, DeletionService deletion, RetentionService retention, RootKeyWatch watch, StrangerCounter strangers, LogKeeper logKeeper,
+    AnchorKeeper anchorKeeper)
 {
     private const int LooksBetweenCounts = 5;
 
@@ -17,6 +19,7 @@ internal sealed class DueWork(
     public async Task RunAsync(DateTimeOffset now, CancellationToken stopping)
     {
         await logKeeper.RunAsync(stopping);
+        await anchorKeeper.RunAsync(stopping);
         await rotation.RunDueAsync(now, stopping);
         await deletion.RunDueAsync(now, stopping);
         await watch.RunDueAsync(now, stopping);

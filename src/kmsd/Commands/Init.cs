@@ -3,6 +3,7 @@ using Kms.Hsm;
 using Kmsd.Configuration;
 using Kmsd.History;
 using Kmsd.Hosting;
+using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
 using Kmsd.Storage;
@@ -68,19 +69,26 @@ internal static class Init
     private static void Make(Token token, DaemonOptions options, string path, TimeProvider clock)
     {
         DateTimeOffset now = clock.GetUtcNow();
-        var instance = Instance.New(now);
+        var instance = Instance.New(now, isAnchored: options.Anchor == AnchorMode.Required);
         string temporary = Path.Combine(Path.GetDirectoryName(path)!, TemporaryName);
         RemoveLeftOver(temporary);
         RootGenerationDescriptor descriptor = TokenAccess.Try(() => token.CreateGeneration(FirstGeneration, instance.Id));
         try
         {
-            StoredGeneration generation = new(descriptor, now, now.AddDays(options.RotateDays));
+            StoredGeneration generation = new(
+                descriptor, StoredGeneration.TokenOrigin, GenerationState.Current, Shares: null, now, now.AddDays(options.RotateDays));
             RootGeneration keys = TokenAccess.Try(() => token.OpenGeneration(descriptor));
-            using SecretBytes rowsKey = keys.DeriveKey(TokenAccess.RowsKeyLabel);
+            using GenerationKeys rowKeys = new();
+            rowKeys.Add(descriptor.Number, keys.DeriveKey(TokenAccess.RowsKeyLabel));
             using SecretBytes historyKey = keys.DeriveKey(TokenAccess.HistoryKeyLabel);
+            RowAuthenticator authenticator = new(rowKeys, instance.Id, descriptor.Number);
             using (var database = Database.Create(temporary))
             {
-                Fill(database, new RowAuthenticator(rowsKey, instance.Id, descriptor.Number), historyKey, instance, generation);
+                AnchorRecord anchor = Fill(database, authenticator, historyKey, instance, generation);
+                if (instance.IsAnchored)
+                {
+                    token.ReplaceData(HsmRootKey.LabelOfAnchor(instance.Id), anchor.Encode(authenticator));
+                }
             }
 
             FaultPoint.Reach("init.before-rename");
@@ -92,6 +100,7 @@ internal static class Init
             try
             {
                 token.DestroyGeneration(descriptor);
+                token.DestroyData(HsmRootKey.LabelOfAnchor(instance.Id));
             }
             catch (TokenException undo)
             {
@@ -118,26 +127,34 @@ internal static class Init
         }
     }
 
-    internal static void Fill(
+    /// <summary>Writes the rows of a database that holds no key yet; what the token must remember of it.</summary>
+    internal static AnchorRecord Fill(
         Database database, RowAuthenticator authenticator, SecretBytes historyKey, Instance instance, StoredGeneration generation)
     {
+        RowSet rows = new(authenticator);
         database.Execute("BEGIN IMMEDIATE");
-        instance.Insert(database, authenticator);
-        generation.Insert(database, authenticator);
-        HistoryHead.Insert(database, authenticator, instance.Id);
-        CatalogueLedger catalogue = new(database, authenticator, Catalogue.Empty);
-        using HistoryLog history = new(database, authenticator, historyKey);
+        instance.Insert(database, authenticator, rows);
+        generation.Put(database, authenticator, rows);
+        new HistorySegment(generation.Number, First: 1).Put(database, authenticator, rows);
+        HistoryHead.Insert(database, authenticator, rows.Staged, instance.Id);
+        SeenTime.Put(database, authenticator, instance.CreatedAt);
+        CatalogueLedger catalogue = new(database, authenticator, rows, Catalogue.Empty);
+        using HistoryLog history = new(database, authenticator, rows, historyKey);
         catalogue.Add(new KeyStore(StoreId.New(), KeyStore.Default, instance.CreatedAt));
         _ = history.Append(new HistoryEntry
         {
             At = instance.CreatedAt,
             Scope = HistoryScope.System,
             Operation = "init",
-            Detail = "root generation 1, origin token",
+            Detail = $"root generation {generation.Number}, origin {generation.Origin}",
         });
         default(UsageMark).Put(database, authenticator);
+        rows.Flush(isFull: true);
         history.Flush(isFull: true);
         database.Execute("COMMIT");
         _ = database.TryEmptyLog();
+        rows.Commit();
+        history.Commit();
+        return new AnchorRecord(1, authenticator.Generation, instance.Lineage, rows.Committed, Pending: null, history.Committed);
     }
 }

@@ -4,6 +4,7 @@ using Kmsd.Access;
 using Kmsd.Configuration;
 using Kmsd.Hosting;
 using Kmsd.RootKeys;
+using Microsoft.Extensions.Logging;
 
 namespace Kmsd.Commands;
 
@@ -92,6 +93,23 @@ internal static class Preparation
         {
             _ = TokenAccess.Try(token.SelfTest);
             return (token, tokenOptions);
+        }
+        catch
+        {
+            token.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens the token, and in it the keys of every generation that must be there.</summary>
+    public static HsmRootKey OpenRoot(DaemonOptions options, IReadOnlyList<StoredGeneration> generations, ILoggerFactory logs)
+    {
+        (Token token, TokenOptions tokenOptions) = OpenToken(options);
+        try
+        {
+            return TokenAccess.Try(() => new HsmRootKey(
+                token, [.. generations.Where(one => one.IsInToken).Select(one => one.Descriptor)],
+                generations.Single(one => one.State == GenerationState.Current).Number, tokenOptions, logs.CreateLogger<HsmRootKey>()));
         }
         catch
         {

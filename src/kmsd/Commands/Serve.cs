@@ -1,12 +1,11 @@
 using System.Net.Sockets;
-using Kms.Client.Protocol;
-using Kms.Hsm;
 using Kmsd.Access;
 using Kmsd.Audit;
 using Kmsd.Configuration;
 using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Hosting;
+using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
@@ -40,52 +39,39 @@ internal static class Serve
         _ = builder.Logging.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning);
         _ = builder.Services.Configure<ConsoleLifetimeOptions>(lifetime => lifetime.SuppressStatusMessages = true);
 
-        using StateDirectory state = Preparation.OpenState(options);
-        using var database = Database.Open(Path.Combine(state.Path, Database.FileName));
-        (Instance instance, StoredCode instanceCode) = database.Load(Instance.Read);
-        (StoredGeneration generation, StoredCode generationCode) = database.Load(from => StoredGeneration.Read(from, instance.Id));
-
         // Only this class knows the logger before the host is built, so that a failed start has one way out: an exception.
         using ILoggerFactory logs = LoggerFactory.Create(logging => logging.AddConsole(console =>
         {
             console.FormatterName = ConsoleFormatterNames.Systemd;
             console.LogToStandardErrorThreshold = LogLevel.Trace;
         }));
-        using HsmRootKey root = OpenRoot(options, generation.Descriptor, logs);
-        using SecretBytes rowsKey = TokenAccess.Try(() => root.DeriveKey(TokenAccess.RowsKeyLabel));
-        RowAuthenticator authenticator = new(rowsKey, instance.Id, root.Generation);
-        instance.Verify(authenticator, instanceCode);
-        generation.Verify(authenticator, generationCode);
-        await KernelRandom.MixInAsync(root);
-
-        database.WriteAtStart(DestroyedMaterial.Sweep);
-        Catalogue loaded = database.Load(from => new CatalogueLoader(from, authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
-        CatalogueLedger catalogue = new(database, authenticator, loaded);
-        using HistoryLog history = OpenHistory(database, authenticator, root, instance.Id, catalogue);
-        NoticeHub hub = new();
-        NoticeLog notices = database.Load(from => new NoticeLog(from, authenticator, hub, logs.CreateLogger<NoticeLog>()));
-        using Writer writer = new(database, [catalogue, history, notices], logs.CreateLogger<Writer>());
-        using DatabaseReader reader = new(Path.Combine(state.Path, Database.FileName));
-        using HistoryErasure erasure = new();
-        using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
-        LastSeen lastSeen = new(instance, database, authenticator, writer, clock);
+        using StateDirectory state = Preparation.OpenState(options);
+        string path = Path.Combine(state.Path, Database.FileName);
+        using Installation installation = await Installation.OpenAsync(
+            path, generations => Preparation.OpenRoot(options, generations, logs), options.Anchor, judge: null, clock, logs);
+        await KernelRandom.MixInAsync(installation.Root);
+        CatalogueLedger catalogue = installation.Catalogue;
+        HistoryLog history = installation.History;
+        NoticeLog notices = installation.Notices;
+        Writer writer = installation.Writer;
+        DatabaseReader reader = installation.Reader;
+        using MaterialCache cache = new(installation.Root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
+        LastSeen lastSeen = new(installation.LastSeenAt, installation.Database, installation.Authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
         Operators operators = new(options.Operators, options.RootAdministrators);
-        Records records = new(
-            catalogue, history, erasure, notices, new DatabaseRecords(reader, new RowAuthenticator(rowsKey, instance.Id, root.Generation)), instance.Id,
-            logs.CreateLogger<ListNotifications>());
-        Operations operations = Wire(options, operators, records, writer, root, cache, connections, units, generation, lastSeen, clock);
-        StrangerCounter strangers = new(writer, database, clock, logs.CreateLogger<StrangerCounter>());
+        Operations operations = Wire(installation, options, operators, cache, connections, units, lastSeen, logs.CreateLogger<ListNotifications>(), clock);
+        StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
         ToldNotices told = new(reader);
-        using LogKeeper logKeeper = new(Path.Combine(state.Path, Database.FileName), writer, logs.CreateLogger<LogKeeper>());
+        using LogKeeper logKeeper = new(path, writer, logs.CreateLogger<LogKeeper>());
         DueWork due = new(
             new RotationService(catalogue, operations.RotateKey, logs.CreateLogger<RotationService>()),
             new DeletionService(catalogue, notices, told, writer, operations.DeleteKey, operations.PurgeDeletedKey, lastSeen, logs.CreateLogger<DeletionService>()),
             new RetentionService(
-                catalogue, history, erasure, new HistoryReader(reader), notices, strangers, writer, options.RetainDays, clock, logs.CreateLogger<RetentionService>()),
-            new RootKeyWatch(generation, notices, told, writer, operators, logs.CreateLogger<RootKeyWatch>()),
+                catalogue, history, installation.Erasure, new HistoryReader(reader), notices, strangers, writer, options.RetainDays, clock, logs.CreateLogger<RetentionService>()),
+            new RootKeyWatch(installation.Generations, notices, told, writer, operators, logs.CreateLogger<RootKeyWatch>()),
             strangers,
-            logKeeper);
+            logKeeper,
+            new AnchorKeeper(installation.Anchor, installation.Root, writer));
 
         using Socket listener = ServiceSocket.TakeHandedOver()
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
@@ -93,7 +79,7 @@ internal static class Serve
         RpcConnection.Service shared = new(
             operations, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
-            hub);
+            installation.Hub);
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
         using Service service = new(server, writer, cache, due, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
@@ -106,52 +92,15 @@ internal static class Serve
         await (service.ExecuteTask ?? Task.CompletedTask);
     }
 
-    private static HsmRootKey OpenRoot(DaemonOptions options, RootGenerationDescriptor descriptor, ILoggerFactory logs)
-    {
-        (Token token, TokenOptions tokenOptions) = Preparation.OpenToken(options);
-        try
-        {
-            return TokenAccess.Try(() => new HsmRootKey(token, descriptor, tokenOptions, logs.CreateLogger<HsmRootKey>()));
-        }
-        catch
-        {
-            token.Dispose();
-            throw;
-        }
-    }
-
-    /// <summary>The first key of the ratchet isn't kept: what the daemon holds can't link what was written before.</summary>
-    private static HistoryLog OpenHistory(
-        Database database, RowAuthenticator authenticator, HsmRootKey root, byte[] instanceId, CatalogueLedger catalogue)
-    {
-        using SecretBytes historyKey = TokenAccess.Try(() => root.DeriveKey(TokenAccess.HistoryKeyLabel));
-        return database.Load(from => Open(from, authenticator, historyKey, instanceId, catalogue));
-    }
-
-    /// <summary>The history, and the counters brought up to it.</summary>
-    internal static HistoryLog Open(
-        Database database, RowAuthenticator authenticator, SecretBytes historyKey, byte[] instanceId, CatalogueLedger catalogue)
-    {
-        HistoryLog history = new(database, authenticator, historyKey);
-        try
-        {
-            UsageReplay.Run(database, historyKey, instanceId, history.Committed, catalogue);
-            return history;
-        }
-        catch
-        {
-            history.Dispose();
-            throw;
-        }
-    }
-
     internal static Operations Wire(
-        DaemonOptions options, Operators operators, Records records, Writer writer, RootKey root, MaterialCache cache,
-        ConnectionCounter connections, UnitRules units, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
+        Installation installation, DaemonOptions options, Operators operators, MaterialCache cache, ConnectionCounter connections,
+        UnitRules units, LastSeen lastSeen, ILogger log, TimeProvider clock)
     {
-        CatalogueLedger catalogue = records.Catalogue;
-        HistoryLog history = records.History;
-        NoticeLog notices = records.Notices;
+        CatalogueLedger catalogue = installation.Catalogue;
+        HistoryLog history = installation.History;
+        NoticeLog notices = installation.Notices;
+        Writer writer = installation.Writer;
+        RootKey root = installation.Root;
         KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore, options.VersionsPerKey, options.Stores);
         GrantBook grants = new(catalogue, limits, units);
         UseRecorder recorder = new(catalogue, history, writer, clock);
@@ -159,15 +108,8 @@ internal static class Serve
         Sealer sealer = new(catalogue, cipher, recorder);
         VersionMaker versions = new(root, clock);
         ChangeKey change = new(catalogue, history, notices, writer, clock);
-        HistoryReader reader = new(records.Database.Reader);
-        RootDescription description = new()
-        {
-            Generation = generation.Descriptor.Number,
-            Origin = StoredGeneration.TokenOrigin,
-            CreatedAt = generation.CreatedAt,
-            RotateBy = generation.RotateBy,
-            Custody = "none",
-        };
+        HistoryReader reader = new(installation.Reader);
+        RootStatus status = new(installation.Generations);
         return new Operations
         {
             CreateKey = new CreateKey(
@@ -189,7 +131,7 @@ internal static class Serve
             SetVersionState = new SetVersionState(change, cache),
             ListDeletedKeys = new ListDeletedKeys(catalogue, operators),
             ReadDeletedKeyHistory = new ReadDeletedKeyHistory(catalogue, reader, history, writer, operators, clock),
-            PurgeDeletedKey = new PurgeDeletedKey(catalogue, reader, records.Erasure, history, writer, operators, clock),
+            PurgeDeletedKey = new PurgeDeletedKey(catalogue, reader, installation.Erasure, history, writer, operators, clock),
             ReleaseDeletions = new ReleaseDeletions(lastSeen, history, writer, operators, clock),
             ListKeys = new ListKeys(catalogue, operators),
             GetKey = new GetKey(catalogue),
@@ -206,21 +148,14 @@ internal static class Serve
             AddMember = new AddMember(catalogue, grants, history, writer, operators, clock),
             RemoveMember = new RemoveMember(catalogue, grants, history, notices, writer, operators, clock),
             ListHistory = new ListHistory(catalogue, reader, operators),
-            VerifyHistory = new VerifyHistory(history, records.Erasure, records.Database.Reader, root, records.InstanceId, operators),
+            VerifyHistory = new VerifyHistory(history, installation.Erasure, installation.Reader, root, installation.Instance.Id, operators),
             ExportHistory = new ExportHistory(reader, operators),
-            ReportUsage = new ReportUsage(catalogue, new UsageReader(records.Database.Reader), operators, clock),
-            ListNotifications = new ListNotifications(records.Database.Reader, records.Database.Authenticator, records.Log),
+            ReportUsage = new ReportUsage(catalogue, new UsageReader(installation.Reader), operators, clock),
+            ListNotifications = new ListNotifications(installation.Reader, installation.ReaderAuthenticator, log),
             AcknowledgeNotifications = new AcknowledgeNotifications(notices, writer),
-            ReadRootStatus = new ReadRootStatus(catalogue, description, operators),
-            ReadStatus = new ReadStatus(catalogue, root, description, writer, operators, connections, clock),
+            ReadRootStatus = new ReadRootStatus(catalogue, status, operators),
+            ReadStatus = new ReadStatus(catalogue, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
         };
     }
 }
-
-/// <summary>What is kept, and how it is read beside the writer.</summary>
-internal sealed record Records(
-    CatalogueLedger Catalogue, HistoryLog History, HistoryErasure Erasure, NoticeLog Notices, DatabaseRecords Database, byte[] InstanceId, ILogger Log);
-
-/// <summary>The reading connection, and an authenticator that only its reads use.</summary>
-internal sealed record DatabaseRecords(DatabaseReader Reader, RowAuthenticator Authenticator);

@@ -19,14 +19,21 @@ internal static class VerifyHistoryOffline
         string path = arguments.DatabaseFile ?? Path.Combine(options.StateDirectory, Database.FileName);
         using var database = Database.OpenForReading(path);
         (Instance instance, _) = database.Load(Instance.Read);
-        (StoredGeneration generation, _) = database.Load(from => StoredGeneration.Read(from, instance.Id));
+        IReadOnlyList<StoredGeneration> generations = [.. database.Load(from => StoredGeneration.ReadAll(from, instance.Id)).Select(one => one.Generation)];
         (Token token, _) = Preparation.OpenToken(options);
         using (token)
         {
-            RootGeneration keys = TokenAccess.Try(() => token.OpenGeneration(generation.Descriptor));
-            using SecretBytes rowsKey = TokenAccess.Try(() => keys.DeriveKey(TokenAccess.RowsKeyLabel));
-            using SecretBytes historyKey = TokenAccess.Try(() => keys.DeriveKey(TokenAccess.HistoryKeyLabel));
-            HistoryVerdict verdict = database.Load(from => Verify(from, new RowAuthenticator(rowsKey, instance.Id, generation.Number), historyKey, instance.Id));
+            using GenerationKeys rowKeys = new();
+            using GenerationKeys historyKeys = new();
+            foreach (StoredGeneration generation in generations.Where(one => one.IsInToken))
+            {
+                RootGeneration keys = TokenAccess.Try(() => token.OpenGeneration(generation.Descriptor));
+                rowKeys.Add(generation.Number, TokenAccess.Try(() => keys.DeriveKey(TokenAccess.RowsKeyLabel)));
+                historyKeys.Add(generation.Number, TokenAccess.Try(() => keys.DeriveKey(TokenAccess.HistoryKeyLabel)));
+            }
+
+            RowAuthenticator authenticator = new(rowKeys, instance.Id, generations.Single(one => one.State == GenerationState.Current).Number);
+            HistoryVerdict verdict = database.Load(from => Verify(from, authenticator, historyKeys, instance.Id));
             if (verdict.FirstBad is long bad)
             {
                 throw new StartupException(ExitCode.DataDoesNotVerify, string.Create(
@@ -38,12 +45,12 @@ internal static class VerifyHistoryOffline
         }
     }
 
-    private static HistoryVerdict Verify(Database database, RowAuthenticator authenticator, SecretBytes historyKey, byte[] instanceId)
+    private static HistoryVerdict Verify(Database database, RowAuthenticator authenticator, GenerationKeys keys, byte[] instanceId)
     {
-        using HistoryVerifier verifier = new(historyKey, instanceId);
         return database.ReadSnapshot(from =>
         {
-            HistoryHead? head = HistoryHead.ReadRow(from, authenticator);
+            using HistoryVerifier verifier = new(keys, HistorySegment.ReadAll(from, authenticator), instanceId);
+            HistoryHead? head = HistoryHead.ReadRow(from, authenticator)?.Head;
             while (verifier.ReadPage(from, long.MaxValue))
             {
             }

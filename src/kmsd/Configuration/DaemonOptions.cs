@@ -29,6 +29,9 @@ internal sealed record DaemonOptions
     /// <summary>Null: <c>$CREDENTIALS_DIRECTORY/token-pin</c>.</summary>
     public string? PinFile { get; set; }
 
+    /// <summary>Whether the token remembers which state the database is in.</summary>
+    public AnchorMode Anchor { get; set; } = AnchorMode.Required;
+
     public TimeSpan TokenTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
     public ImmutableArray<Principal> Operators { get; set; } = [Principal.User(0)];

@@ -28,7 +28,7 @@ internal static class Settings
             ["serial"] = (options, entry) => options.TokenSerial = NotEmpty(entry),
             ["pin_file"] = (options, entry) => options.PinFile = AbsolutePath(entry),
             ["wrap"] = (_, entry) => Only(entry, "auto"),
-            ["anchor"] = (_, entry) => Only(entry, "off"),
+            ["anchor"] = (options, entry) => options.Anchor = Anchor(entry),
             ["timeout"] = (options, entry) => options.TokenTimeout = Duration(entry, TimeSpan.FromMilliseconds(100)),
         },
         ["access"] = new(StringComparer.Ordinal)
@@ -176,6 +176,13 @@ internal static class Settings
     private static KeyProtection Protection(ConfigurationEntry entry) => Wire.Protections.TryParse(entry.Value, out KeyProtection protection)
         ? protection
         : throw entry.Refuse($"'{entry.Key}' must be {string.Join(" or ", Wire.Protections.All)}.");
+
+    private static AnchorMode Anchor(ConfigurationEntry entry) => entry.Value switch
+    {
+        "required" => AnchorMode.Required,
+        "off" => AnchorMode.Off,
+        _ => throw entry.Refuse($"'{entry.Key}' must be required or off."),
+    };
 
     /// <summary>Refuses every value but those that this version can honour.</summary>
     private static void Only(ConfigurationEntry entry, params ReadOnlySpan<string> values)

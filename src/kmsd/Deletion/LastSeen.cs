@@ -8,15 +8,15 @@ namespace Kmsd.Deletion;
 /// was set wrong: then deletions wait for 24 hours of running time, or until an operator releases them. While they wait the
 /// stored time stands still, so that a restart begins the wait anew rather than ending it.
 /// </summary>
-internal sealed class LastSeen(Instance instance, Database database, RowAuthenticator authenticator, Writer writer, TimeProvider clock)
+internal sealed class LastSeen(DateTimeOffset stored, Database database, RowAuthenticator authenticator, Writer writer, TimeProvider clock)
 {
     private static readonly TimeSpan s_longestGap = TimeSpan.FromHours(24);
     private static readonly TimeSpan s_hold = TimeSpan.FromHours(24);
     private static readonly TimeSpan s_writeInterval = TimeSpan.FromMinutes(1);
 
     private readonly Lock _lock = new();
-    private Instance _stored = instance;
-    private DateTimeOffset _seen = instance.LastSeenAt;
+    private DateTimeOffset _stored = stored;
+    private DateTimeOffset _seen = stored;
     private long? _heldSince;
 
     /// <summary>True while deletions wait.</summary>
@@ -47,7 +47,7 @@ internal sealed class LastSeen(Instance instance, Database database, RowAuthenti
             }
 
             _seen = now;
-            if (_heldSince is not null || (now - _stored.LastSeenAt).Duration() < s_writeInterval)
+            if (_heldSince is not null || (now - _stored).Duration() < s_writeInterval)
             {
                 return;
             }
@@ -73,11 +73,10 @@ internal sealed class LastSeen(Instance instance, Database database, RowAuthenti
         _ = await writer.ChangeAsync(
             () =>
             {
-                Instance seen = _stored with { LastSeenAt = at };
-                seen.UpdateLastSeen(database, authenticator);
+                SeenTime.Put(database, authenticator, at);
                 lock (_lock)
                 {
-                    _stored = seen;
+                    _stored = at;
                 }
 
                 return true;

@@ -31,8 +31,10 @@ internal static class HistoryChain
         return SHA256.HashData(text);
     }
 
-    /// <summary>Which key of the ratchet links an entry: 0 for the first 1024.</summary>
-    public static long KeyIndex(long sequence) => (sequence - 1) / EntriesAKey;
+    /// <summary>Which key of the ratchet links an entry: 0 for the first 1024 of its segment.</summary>
+    /// <param name="first">The first entry of the segment.</param>
+    /// <param name="sequence">The entry.</param>
+    public static long KeyIndex(long first, long sequence) => (sequence - first) / EntriesAKey;
 
     /// <summary>The next key of the ratchet.</summary>
     public static void Next(ReadOnlySpan<byte> key, Span<byte> next) =>

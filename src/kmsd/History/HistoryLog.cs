@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Security.Cryptography;
 using Kms.Hsm;
 using Kmsd.Access;
@@ -29,30 +30,80 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     private readonly Database _database;
     private readonly RowAuthenticator _authenticator;
-    private readonly HistoryRatchet _ratchet;
+    private readonly RowSet _rows;
     private readonly RowEncoding _encoding = new();
 
     // Boxed, so that a reader never sees half of a new value.
     private volatile object _committed;
     private HistoryHead _staged;
     private HistoryHead _mark;
+    private ImmutableList<HistorySegment> _stagedSegments;
+    private ImmutableList<HistorySegment> _markedSegments;
+    private volatile ImmutableList<HistorySegment> _segments;
+    private HistoryRatchet _ratchet;
+    private HistoryRatchet? _next;
+    private bool _isNextMarked;
 
     /// <summary>Takes the chain up where the head row says it ends.</summary>
     /// <param name="database">The writer's.</param>
     /// <param name="authenticator">The writer's.</param>
-    /// <param name="historyKey">The first key of the ratchet; stays the caller's, who zeroes it.</param>
+    /// <param name="rows">Which rows there are, told by the head row.</param>
+    /// <param name="key">The first key of the last segment's ratchet; stays the caller's, who zeroes it.</param>
     /// <exception cref="StartupException">The head row doesn't verify, or the entries don't end where it says. Entries themselves are not read here.</exception>
-    public HistoryLog(Database database, RowAuthenticator authenticator, SecretBytes historyKey)
+    public HistoryLog(Database database, RowAuthenticator authenticator, RowSet rows, SecretBytes key)
     {
         _database = database;
         _authenticator = authenticator;
-        _staged = _mark = HistoryHead.Read(database, authenticator);
+        _rows = rows;
+        (_staged, SetAtStart) = HistoryHead.Read(database, authenticator);
+        _mark = _staged;
         _committed = _staged;
-        _ratchet = new HistoryRatchet(historyKey, _staged.Sequence + 1);
+        _segments = _stagedSegments = _markedSegments = [.. HistorySegment.ReadAll(database, authenticator)];
+        _ratchet = new HistoryRatchet(key, _segments[^1].First, _staged.Sequence + 1);
     }
 
     /// <summary>The last entry that is committed.</summary>
     public HistoryHead Committed => (HistoryHead)_committed;
+
+    /// <summary>Which rows there must be, as the head row said when the history was taken up.</summary>
+    public SetState SetAtStart { get; }
+
+    /// <summary>The last entry of the batch.</summary>
+    public long StagedSequence => _staged.Sequence;
+
+    /// <summary>The parts that different root generations link, in order.</summary>
+    public ImmutableList<HistorySegment> Segments => _segments;
+
+    /// <summary>From the next entry on, another root generation links; for the writer.</summary>
+    /// <param name="generation">The current one, from this change on.</param>
+    /// <param name="key">The first key of its ratchet; stays the caller's, who zeroes it.</param>
+    public void StartSegment(long generation, SecretBytes key)
+    {
+        HistorySegment ended = _stagedSegments[^1] with { Last = _staged.Sequence };
+        HistorySegment begun = new(generation, _staged.Sequence + 1);
+        ended.Put(_database, _authenticator, _rows);
+        begun.Put(_database, _authenticator, _rows);
+        _stagedSegments = _stagedSegments.SetItem(_stagedSegments.Count - 1, ended).Add(begun);
+        _next?.Dispose();
+        _next = new HistoryRatchet(key, begun.First, begun.First);
+    }
+
+    /// <summary>A generation goes: its segment is vouched for by the current one; for the writer.</summary>
+    public void Seal(HistorySegment segment, byte[] checkpoint)
+    {
+        HistorySegment vouched = segment with { Checkpoint = checkpoint };
+        vouched.Put(_database, _authenticator, _rows);
+        _stagedSegments = _stagedSegments.Replace(segment, vouched);
+    }
+
+    /// <summary>Codes all segments anew by the current generation; for the writer.</summary>
+    public void RecodeSegments()
+    {
+        foreach (HistorySegment segment in _stagedSegments)
+        {
+            segment.Put(_database, _authenticator, _rows);
+        }
+    }
 
     /// <summary>Appends an entry to the batch that is being written; its number.</summary>
     public long Append(HistoryEntry entry)
@@ -60,7 +111,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         StoredEntry stored = entry.ToStored(_staged.Sequence + 1);
         byte[] salt = RandomNumberGenerator.GetBytes(HistoryChain.SaltLength);
         byte[] digest = HistoryChain.Digest(salt, stored.Encode(_encoding).Bytes);
-        byte[] link = _ratchet.Link(_staged.Link, stored.Sequence, digest);
+        byte[] link = (_next ?? _ratchet).Link(_staged.Link, stored.Sequence, digest);
         _database.Prepare(InsertEntry).BindAll(
             stored.Sequence, stored.At.ToUnixTimeMilliseconds(), stored.Scope, stored.StoreId, stored.Tag, stored.Version, stored.Operation,
             stored.Principal, stored.Uid, stored.ProcessId, stored.Unit, stored.Outcome, stored.Detail, stored.Items, stored.ContextDigest,
@@ -109,25 +160,61 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         return SHA256.HashData(text);
     }
 
-    public void Mark() => _mark = _staged;
+    public void Mark()
+    {
+        _mark = _staged;
+        _markedSegments = _stagedSegments;
+        _isNextMarked = _next is not null;
+    }
 
-    public void ReturnToMark() => _staged = _mark;
+    public void ReturnToMark()
+    {
+        _staged = _mark;
+        _stagedSegments = _markedSegments;
+        if (!_isNextMarked)
+        {
+            DropNext();
+        }
+    }
 
     public void Flush(bool isFull)
     {
-        if (_staged.Sequence != Committed.Sequence)
+        if (_staged.Sequence != Committed.Sequence || _rows.Staged.Epoch != _rows.Committed.Epoch)
         {
-            _staged.Update(_database, _authenticator);
+            _staged.Update(_database, _authenticator, _rows.Staged);
         }
     }
 
     public void Commit()
     {
         _committed = _staged;
+        _segments = _stagedSegments;
+        if (_next is not null)
+        {
+            HistoryRatchet ended = _ratchet;
+            (_ratchet, _next) = (_next, null);
+            ended.Dispose();
+        }
+
         _ratchet.Commit(_staged.Sequence + 1);
     }
 
-    public void Rollback() => _staged = Committed;
+    public void Rollback()
+    {
+        _staged = Committed;
+        _stagedSegments = _segments;
+        DropNext();
+    }
 
-    public void Dispose() => _ratchet.Dispose();
+    public void Dispose()
+    {
+        DropNext();
+        _ratchet.Dispose();
+    }
+
+    private void DropNext()
+    {
+        _next?.Dispose();
+        _next = null;
+    }
 }

@@ -8,29 +8,32 @@ namespace Kmsd.History;
 /// </summary>
 internal sealed class HistoryRatchet : IDisposable
 {
+    private readonly long _firstSequence;
     private SecretBytes _committed;
     private long _committedIndex;
     private SecretBytes? _staged;
     private long _stagedIndex;
 
     /// <param name="first">The key of the first entries; stays the caller's, who zeroes it.</param>
+    /// <param name="firstSequence">Of the first entry that the first key links.</param>
     /// <param name="sequence">Of the entry that comes next.</param>
-    public HistoryRatchet(SecretBytes first, long sequence)
+    public HistoryRatchet(SecretBytes first, long firstSequence, long sequence)
     {
-        _committed = Forward(first, HistoryChain.KeyIndex(sequence));
-        _committedIndex = HistoryChain.KeyIndex(sequence);
+        _firstSequence = firstSequence;
+        _committedIndex = HistoryChain.KeyIndex(firstSequence, sequence);
+        _committed = Forward(first, _committedIndex);
     }
 
     public byte[] Link(ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
     {
-        using SecretLease lease = KeyOf(HistoryChain.KeyIndex(sequence)).Open();
+        using SecretLease lease = KeyOf(HistoryChain.KeyIndex(_firstSequence, sequence)).Open();
         return HistoryChain.Link(lease.Bytes, previous, sequence, digest);
     }
 
     /// <summary>Older entries than the next one are committed, and never linked again.</summary>
     public void Commit(long nextSequence)
     {
-        long index = HistoryChain.KeyIndex(nextSequence);
+        long index = HistoryChain.KeyIndex(_firstSequence, nextSequence);
         if (index > _committedIndex)
         {
             SecretBytes next = _staged is not null && _stagedIndex == index ? _staged : Forward(_committed, index - _committedIndex);

@@ -15,7 +15,8 @@ internal readonly record struct HistoryVerdict(long Entries, long? FirstBad)
 
 /// <summary>
 /// Reads the whole history and computes it again: each entry's digest, each link, and for each erased entry that a purge entry
-/// names it. A chain that ends before its head, or beyond it, is bad where it ends.
+/// names it. A chain that ends before its head, or beyond it, is bad where it ends. Of a segment whose root generation is
+/// retired, the links are compared with its checkpoint as a whole, so that what is bad in it is only known to be in it.
 /// </summary>
 internal sealed class HistoryVerifier : IDisposable
 {
@@ -30,29 +31,40 @@ internal sealed class HistoryVerifier : IDisposable
 
     // By the number of the purge entry that they point to, the erased entries that it must name.
     private readonly Dictionary<long, List<long>> _erased = [];
-    private SecretBytes _key;
-    private long _keyIndex;
+    private readonly GenerationKeys _keys;
+    private readonly IReadOnlyList<HistorySegment> _segments;
+    private readonly IncrementalHash _unlinked = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private int _segment;
+    private SecretBytes? _key;
+    private long _keyIndex = -1;
     private HistoryHead _at;
     private long _lastRead;
     private readonly bool _isWhole;
     private long? _firstBad;
 
-    /// <param name="historyKey">The first key of the ratchet; stays the caller's.</param>
+    /// <param name="keys">The first keys of the ratchets; stay the caller's.</param>
+    /// <param name="segments">The history's, verified.</param>
     /// <param name="instanceId">Whose history it is.</param>
-    public HistoryVerifier(SecretBytes historyKey, ReadOnlySpan<byte> instanceId)
-        : this(historyKey, new HistoryHead(0, HistoryChain.Origin(instanceId)))
+    public HistoryVerifier(GenerationKeys keys, IReadOnlyList<HistorySegment> segments, ReadOnlySpan<byte> instanceId)
+        : this(keys, segments, new HistoryHead(0, HistoryChain.Origin(instanceId)))
     {
     }
 
-    /// <param name="historyKey">The first key of the ratchet; stays the caller's.</param>
+    /// <param name="keys">The first keys of the ratchets; stay the caller's.</param>
+    /// <param name="segments">The history's, verified.</param>
     /// <param name="start">
     /// The entry after which to begin; that it is the right one shows where the chain ends. What was erased before it isn't
-    /// seen, so purge entries aren't compared with what they name.
+    /// seen, so purge entries aren't compared with what they name. It must be in a segment that isn't vouched for by a checkpoint.
     /// </param>
-    public HistoryVerifier(SecretBytes historyKey, HistoryHead start)
+    public HistoryVerifier(GenerationKeys keys, IReadOnlyList<HistorySegment> segments, HistoryHead start)
     {
-        _keyIndex = HistoryChain.KeyIndex(start.Sequence + 1);
-        _key = HistoryRatchet.Forward(historyKey, _keyIndex);
+        _keys = keys;
+        _segments = segments;
+        while (_segment + 1 < segments.Count && segments[_segment].Last <= start.Sequence)
+        {
+            _segment++;
+        }
+
         _at = start;
         _isWhole = start.Sequence == 0;
         _lastRead = start.Sequence == 0 ? long.MinValue : start.Sequence;
@@ -96,7 +108,11 @@ internal sealed class HistoryVerifier : IDisposable
         return new HistoryVerdict(Entries, _firstBad);
     }
 
-    public void Dispose() => _key.Dispose();
+    public void Dispose()
+    {
+        _key?.Dispose();
+        _unlinked.Dispose();
+    }
 
     /// <summary>Moves on by one row; false if it is bad, and then <see cref="_at"/> has the number that should stand there.</summary>
     private bool Check(SqliteDataReader reader)
@@ -119,8 +135,39 @@ internal sealed class HistoryVerifier : IDisposable
 
     private bool IsLinked(byte[] before, byte[] digest, byte[] link)
     {
-        long index = HistoryChain.KeyIndex(_at.Sequence);
-        if (index != _keyIndex)
+        if (digest.Length != SHA256.HashSizeInBytes || link.Length != HistoryChain.LinkLength)
+        {
+            return false;
+        }
+
+        if (_segments[_segment].Last < _at.Sequence)
+        {
+            _segment++;
+            _key?.Dispose();
+            _key = null;
+        }
+
+        HistorySegment segment = _segments[_segment];
+        if (segment.Checkpoint is byte[] checkpoint)
+        {
+            _unlinked.AppendData(digest);
+            _unlinked.AppendData(link);
+            return _at.Sequence != segment.Last || _unlinked.GetHashAndReset().AsSpan().SequenceEqual(checkpoint);
+        }
+
+        using SecretLease lease = KeyOf(segment, _at.Sequence).Open();
+        return CryptographicOperations.FixedTimeEquals(HistoryChain.Link(lease.Bytes, before, _at.Sequence, digest), link);
+    }
+
+    private SecretBytes KeyOf(HistorySegment segment, long sequence)
+    {
+        long index = HistoryChain.KeyIndex(segment.First, sequence);
+        if (_key is null)
+        {
+            _key = HistoryRatchet.Forward(_keys.Get(segment.Generation), index);
+            _keyIndex = index;
+        }
+        else if (index != _keyIndex)
         {
             SecretBytes next = HistoryRatchet.Forward(_key, index - _keyIndex);
             _key.Dispose();
@@ -128,13 +175,7 @@ internal sealed class HistoryVerifier : IDisposable
             _keyIndex = index;
         }
 
-        if (digest.Length != SHA256.HashSizeInBytes)
-        {
-            return false;
-        }
-
-        using SecretLease lease = _key.Open();
-        return CryptographicOperations.FixedTimeEquals(HistoryChain.Link(lease.Bytes, before, _at.Sequence, digest), link);
+        return _key;
     }
 
     private bool IsAsWritten(SqliteDataReader reader, byte[] digest)

@@ -9,7 +9,7 @@ namespace Kmsd.Keys;
 /// The catalogue and its rows. Readers take <see cref="Current"/>; the writer alone changes <see cref="Staged"/>, row by row,
 /// and the commit makes it current.
 /// </summary>
-internal sealed class CatalogueLedger(Database database, RowAuthenticator authenticator, Catalogue loaded) : IBatchParticipant
+internal sealed class CatalogueLedger(Database database, RowAuthenticator authenticator, RowSet rows, Catalogue loaded) : IBatchParticipant
 {
     // How many uses the counters on the disk may lag behind the history, from which a start makes up for them.
     private const int MostUsesUnwritten = 4096;
@@ -49,7 +49,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             INSERT INTO stores (store_id, name, created_at, mac_generation, encoding_version, row_code) VALUES ($1, $2, $3, $4, $5, $6)
             """).BindAll(
             store.Id.ToBytes(), store.Name, store.CreatedAt.ToUnixTimeMilliseconds(), authenticator.Generation, RowEncoding.Version,
-            authenticator.Code(KeyRows.Store(authenticator, store))).ExecuteOne();
+            rows.Put(KeyRows.Store(authenticator, store))).ExecuteOne();
         Staged = Staged.With(store);
     }
 
@@ -67,7 +67,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             Wire.KeyStates[key.State], key.Memo, key.CreatedAt.ToUnixTimeMilliseconds(), key.StateChangedAt.ToUnixTimeMilliseconds(),
             key.RotationPeriodDays, key.PendingRotationPeriodDays, key.NextRotationAt.ToUnixTimeMilliseconds(),
             key.DeleteAt?.ToUnixTimeMilliseconds(), key.CurrentVersion.Number, authenticator.Generation, RowEncoding.Version,
-            authenticator.Code(KeyRows.Key(authenticator, key)), usage.Calls, usage.LastUsedAt?.ToUnixTimeMilliseconds(),
+            rows.Put(KeyRows.Key(authenticator, key)), usage.Calls, usage.LastUsedAt?.ToUnixTimeMilliseconds(),
             authenticator.Code(KeyRows.KeyUsage(authenticator, key.Tag, usage))).ExecuteOne();
         foreach (KeyVersion version in key.Versions)
         {
@@ -89,7 +89,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             key.Tag.ToBytes(), key.Name, Wire.KeyStates[key.State], key.Memo, key.StateChangedAt.ToUnixTimeMilliseconds(),
             key.RotationPeriodDays, key.PendingRotationPeriodDays, key.NextRotationAt.ToUnixTimeMilliseconds(),
             key.DeleteAt?.ToUnixTimeMilliseconds(), key.CurrentVersion.Number, authenticator.Generation, RowEncoding.Version,
-            authenticator.Code(KeyRows.Key(authenticator, key))).ExecuteOne();
+            rows.Put(KeyRows.Key(authenticator, key))).ExecuteOne();
         foreach (KeyVersion version in key.Versions)
         {
             KeyVersion? old = before.FindVersion(version.Number);
@@ -113,6 +113,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     public void Destroy(Key key, DeletedKey remains)
     {
         byte[] tag = key.Tag.ToBytes();
+        Forget(key);
         DestroyedMaterial.Overwrite(database, tag);
         foreach (string sql in s_deletes)
         {
@@ -127,7 +128,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             tag, remains.StoreId.ToBytes(), remains.Store, remains.Name, Wire.KeyTypes[remains.Type], Wire.Protections[remains.Protection],
             remains.CreatedAt.ToUnixTimeMilliseconds(), remains.RequestedAt.ToUnixTimeMilliseconds(), remains.DeletedAt.ToUnixTimeMilliseconds(), remains.PurgeAt.ToUnixTimeMilliseconds(),
             remains.Versions, remains.UsageCount, remains.ItemCount, remains.LastUsedAt?.ToUnixTimeMilliseconds(), remains.GrantsText, authenticator.Generation, RowEncoding.Version,
-            authenticator.Code(KeyRows.Deleted(authenticator, remains))).ExecuteOne();
+            rows.Put(KeyRows.Deleted(authenticator, remains))).ExecuteOne();
 
         _usage = _usage with { Calls = _usage.Calls - key.Usage.Staged.Calls, Items = _usage.Items - key.Versions.Sum(version => version.Usage.Staged.Items) };
         Staged = Staged.Without(key).With(remains);
@@ -137,6 +138,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     public void Purge(DeletedKey remains)
     {
         database.Prepare("DELETE FROM deleted_keys WHERE tag = $1").BindAll(remains.Tag.ToBytes()).ExecuteOne();
+        rows.Remove(KeyRows.Deleted(authenticator, remains));
         Staged = Staged.Without(remains);
     }
 
@@ -147,7 +149,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             VALUES ($1, $2, $3, $4, $5, $6, $7)
             """).BindAll(
             tag.ToBytes(), grant.Principal.ToString(), Wire.KeyRoles[grant.Role], grant.GrantedAt.ToUnixTimeMilliseconds(),
-            authenticator.Generation, RowEncoding.Version, authenticator.Code(KeyRows.Grant(authenticator, tag, grant))).ExecuteOne();
+            authenticator.Generation, RowEncoding.Version, rows.Put(KeyRows.Grant(authenticator, tag, grant))).ExecuteOne();
         Key key = Staged.Keys[tag];
         Staged = Staged.With(key with { Grants = key.Grants.Add(grant) });
     }
@@ -156,6 +158,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     {
         database.Prepare("DELETE FROM grants WHERE tag = $1 AND principal = $2 AND role = $3")
             .BindAll(tag.ToBytes(), grant.Principal.ToString(), Wire.KeyRoles[grant.Role]).ExecuteOne();
+        rows.Remove(KeyRows.Grant(authenticator, tag, grant));
         Key key = Staged.Keys[tag];
         Staged = Staged.With(key with { Grants = key.Grants.Remove(grant) });
     }
@@ -170,7 +173,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
                 mac_generation = excluded.mac_generation, encoding_version = excluded.encoding_version, row_code = excluded.row_code
             """).BindAll(
             id.ToBytes(), member.Principal.ToString(), Wire.StoreRoles[member.Role], member.Since.ToUnixTimeMilliseconds(),
-            authenticator.Generation, RowEncoding.Version, authenticator.Code(KeyRows.Member(authenticator, id, member))).ExecuteOne();
+            authenticator.Generation, RowEncoding.Version, rows.Put(KeyRows.Member(authenticator, id, member))).ExecuteOne();
         KeyStore store = Staged.Stores[id];
         Staged = Staged.With(store with
         {
@@ -182,6 +185,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     {
         database.Prepare("DELETE FROM members WHERE store_id = $1 AND principal = $2")
             .BindAll(id.ToBytes(), member.Principal.ToString()).ExecuteOne();
+        rows.Remove(KeyRows.Member(authenticator, id, member));
         KeyStore store = Staged.Stores[id];
         Staged = Staged.With(store with { Members = store.Members.Remove(member) });
     }
@@ -312,13 +316,37 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         _usedVersions.Clear();
     }
 
+    /// <summary>The rows of a key leave the set.</summary>
+    private void Forget(Key key)
+    {
+        List<(long Version, long Generation)> materials = [];
+        database.Prepare($"SELECT version, generation FROM version_material WHERE tag = $1 AND NOT ({DestroyedMaterial.IsDestroyed})").BindAll(key.Tag.ToBytes())
+            .Query(reader => materials.Add((reader.GetInt64(0), reader.GetInt64(1))));
+        foreach ((long version, long generation) in materials)
+        {
+            rows.Remove(KeyRows.MaterialId(authenticator, key.Tag, version, generation));
+        }
+
+        foreach (KeyVersion version in key.Versions)
+        {
+            rows.Remove(KeyRows.Version(authenticator, key.Tag, version));
+        }
+
+        foreach (Grant grant in key.Grants)
+        {
+            rows.Remove(KeyRows.Grant(authenticator, key.Tag, grant));
+        }
+
+        rows.Remove(KeyRows.Key(authenticator, key));
+    }
+
     private void Update(KeyTag tag, KeyVersion version) => database.Prepare("""
         UPDATE versions SET state = $3, state_changed_at = $4, encryptions_reserved = $5, mac_generation = $6, encoding_version = $7,
             row_code = $8 WHERE tag = $1 AND version = $2
         """).BindAll(
         tag.ToBytes(), version.Number, Wire.KeyStates[version.State], version.StateChangedAt.ToUnixTimeMilliseconds(),
         version.EncryptionsReserved, authenticator.Generation, RowEncoding.Version,
-        authenticator.Code(KeyRows.Version(authenticator, tag, version))).ExecuteOne();
+        rows.Put(KeyRows.Version(authenticator, tag, version))).ExecuteOne();
 
     private void Insert(KeyTag tag, KeyVersion version)
     {
@@ -330,7 +358,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             """).BindAll(
             tag.ToBytes(), version.Number, Wire.KeyStates[version.State], version.CreatedAt.ToUnixTimeMilliseconds(),
             version.StateChangedAt.ToUnixTimeMilliseconds(), version.PublicKey, version.EncryptionsReserved, authenticator.Generation,
-            RowEncoding.Version, authenticator.Code(KeyRows.Version(authenticator, tag, version)), usage.Calls, usage.Items,
+            RowEncoding.Version, rows.Put(KeyRows.Version(authenticator, tag, version)), usage.Calls, usage.Items,
             usage.LastUsedAt?.ToUnixTimeMilliseconds(),
             authenticator.Code(KeyRows.VersionUsage(authenticator, tag, version.Number, usage))).ExecuteOne();
         SealedMaterial material = version.Material;
@@ -341,6 +369,6 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             """).BindAll(
             tag.ToBytes(), version.Number, material.Generation, material.Mechanism, material.TokenFamily, material.Blob,
             material.Binding, authenticator.Generation, RowEncoding.Version,
-            authenticator.Code(KeyRows.Material(authenticator, tag, version.Number, material))).ExecuteOne();
+            rows.Put(KeyRows.Material(authenticator, tag, version.Number, material))).ExecuteOne();
     }
 }

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Kms.Client.Protocol;
-using Kms.Hsm;
 using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Storage;
@@ -20,21 +19,21 @@ internal static class UsageReplay
         """;
 
     /// <param name="database">The writer's, before it writes.</param>
-    /// <param name="historyKey">The first key of the ratchet.</param>
+    /// <param name="keys">The first keys of the ratchets.</param>
     /// <param name="instanceId">Whose history it is.</param>
-    /// <param name="head">Where the history ends.</param>
+    /// <param name="history">The history.</param>
     /// <param name="catalogue">Whose counters they are.</param>
     /// <exception cref="StartupException">78: the history after the mark isn't as it was written.</exception>
-    public static void Run(Database database, SecretBytes historyKey, byte[] instanceId, HistoryHead head, CatalogueLedger catalogue)
+    public static void Run(Database database, GenerationKeys keys, byte[] instanceId, HistoryLog history, CatalogueLedger catalogue)
     {
         long from = catalogue.Current.Usage.Sequence;
-        using (HistoryVerifier verifier = new(historyKey, HistoryHead.Of(database, from, instanceId)))
+        using (HistoryVerifier verifier = new(keys, history.Segments, HistoryHead.Of(database, from, instanceId)))
         {
             while (verifier.ReadPage(database, long.MaxValue))
             {
             }
 
-            if (verifier.Finish(head).FirstBad is long bad)
+            if (verifier.Finish(history.Committed).FirstBad is long bad)
             {
                 throw new StartupException(ExitCode.Configuration, string.Create(
                     CultureInfo.InvariantCulture,

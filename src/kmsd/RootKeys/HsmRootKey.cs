@@ -14,9 +14,12 @@ namespace Kmsd.RootKeys;
 internal sealed class HsmRootKey : RootKey
 {
     private readonly Token _token;
-    private readonly RootGeneration _generation;
-    private readonly RootGenerationDescriptor _descriptor;
+    private readonly ConcurrentDictionary<long, (RootGenerationDescriptor Descriptor, RootGeneration Keys)> _generations = new();
+    private readonly byte[] _instanceId;
+    private readonly string _anchorLabel;
     private readonly TimeSpan _timeout;
+    private readonly long _current;
+    private long _anchorWrites;
     private readonly ILogger _log;
 
     // As many calls at a time as the token has sessions: a hung token holds this many threads and no more.
@@ -26,42 +29,79 @@ internal sealed class HsmRootKey : RootKey
     // For each type what the token lacks for keys in it, and "" if nothing: tried once, when it is first needed.
     private readonly ConcurrentDictionary<TokenKeyType, string> _missing = new();
 
-    /// <summary>Takes over the token and disposes it.</summary>
-    public HsmRootKey(Token token, RootGenerationDescriptor descriptor, TokenOptions options, ILogger log)
+    /// <summary>Takes over the token and disposes it, if this doesn't throw.</summary>
+    /// <param name="token">Logged in.</param>
+    /// <param name="generations">Every generation whose keys must be in the token.</param>
+    /// <param name="current">The number of the one that carries what is made now.</param>
+    /// <param name="options">Sessions and time-out.</param>
+    /// <param name="log">For what happens later.</param>
+    /// <exception cref="TokenException">The keys of a generation aren't there, or aren't the ones.</exception>
+    public HsmRootKey(
+        Token token, IReadOnlyList<RootGenerationDescriptor> generations, long current, TokenOptions options, ILogger log)
     {
         _token = token;
-        _descriptor = descriptor;
+        _current = current;
         _timeout = options.Timeout;
         _log = log;
+        foreach (RootGenerationDescriptor descriptor in generations)
+        {
+            _generations[descriptor.Number] = (descriptor, token.OpenGeneration(descriptor));
+        }
+
+        _instanceId = generations[0].InstanceId;
+        _anchorLabel = LabelOfAnchor(_instanceId);
         _calls = new SemaphoreSlim(options.Sessions);
-        _generation = token.OpenGeneration(descriptor);
     }
 
-    public override long Generation => _descriptor.Number;
+    public override long Generation => _current;
 
-    public override string TokenFamily => _descriptor.TokenFamily;
+    public override string TokenFamily => _token.Description.Family;
 
     public override bool IsAvailable => _isAvailable;
 
-    /// <summary>A key that the token's mac key derives for one use; the caller owns it.</summary>
-    public SecretBytes DeriveKey(string label) => _generation.DeriveKey(label);
+    /// <summary>The label of the data object in which a token remembers the database of an instance.</summary>
+    public static string LabelOfAnchor(byte[] instanceId) => $"kmsd-anchor-{Convert.ToHexStringLower(instanceId)}";
 
-    public override Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken) =>
-        CallAsync(() => _generation.DeriveKey(label), cancellationToken);
+    public override Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken) =>
+        CallAsync(() => KeysOf(generation).DeriveKey(label), cancellationToken);
+
+    public override Task<IReadOnlyList<byte[]>> ReadAnchorsAsync() => CallAsync(() => _token.ReadData(_anchorLabel), CancellationToken.None);
+
+    public override Task WriteAnchorAsync(byte[] anchor)
+    {
+        long number = Interlocked.Increment(ref _anchorWrites);
+        return CallAsync(
+            () =>
+            {
+                // One that nobody waits for any more must not come after a newer one.
+                _token.ReplaceData(_anchorLabel, anchor, () => number == Volatile.Read(ref _anchorWrites));
+                return true;
+            },
+            CancellationToken.None);
+    }
+
+    public override Task RemoveAnchorsAsync() => CallAsync(
+        () =>
+        {
+            _token.DestroyData(_anchorLabel);
+            return true;
+        },
+        CancellationToken.None);
 
     public override async Task<SealedMaterial> SealAsync(
         SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
     {
-        byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
-        byte[] blob = await CallAsync(() => _generation.Seal(material, additionalData), cancellationToken);
-        return new SealedMaterial(Generation, _descriptor.SealMechanism, TokenFamily, blob);
+        long generation = Generation;
+        byte[] additionalData = binding.ToAdditionalData(_instanceId, generation);
+        byte[] blob = await CallAsync(() => KeysOf(generation).Seal(material, additionalData), cancellationToken);
+        return new SealedMaterial(generation, _generations[generation].Descriptor.SealMechanism, TokenFamily, blob);
     }
 
     public override Task<SecretBytes> OpenAsync(SealedMaterial material, MaterialBinding binding, CancellationToken cancellationToken)
     {
-        CheckGeneration(material);
-        byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, material.Generation);
-        return CallAsync(() => _generation.Open(material.Blob, additionalData), cancellationToken);
+        RootGeneration keys = KeysOf(material);
+        byte[] additionalData = binding.ToAdditionalData(_instanceId, material.Generation);
+        return CallAsync(() => keys.Open(material.Blob, additionalData), cancellationToken);
     }
 
     public override async Task<(SealedMaterial Material, byte[]? PublicKey)> GenerateAsync(
@@ -75,17 +115,18 @@ internal sealed class HsmRootKey : RootKey
                 $"The token lacks {mechanism}, which a key of type {Wire.KeyTypes[binding.Type]} with protection 'hsm' needs; protection 'software' is another way.");
         }
 
-        byte[] fields = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
-        return await CallAsync(() => Generate(type, fields), cancellationToken);
+        long generation = Generation;
+        byte[] fields = binding.ToAdditionalData(_instanceId, generation);
+        return await CallAsync(() => Generate(generation, type, fields), cancellationToken);
     }
 
     public override Task<HeldKey> UnwrapAsync(
         SealedMaterial material, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
     {
-        CheckGeneration(material);
+        RootGeneration keys = KeysOf(material);
         TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
-        byte[] fields = binding.ToAdditionalData(_descriptor.InstanceId, material.Generation);
-        return CallAsync<HeldKey>(() => Unwrap(type, material, publicKey, fields), cancellationToken);
+        byte[] fields = binding.ToAdditionalData(_instanceId, material.Generation);
+        return CallAsync<HeldKey>(() => Unwrap(keys, type, material, publicKey, fields), cancellationToken);
     }
 
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken) =>
@@ -108,17 +149,17 @@ internal sealed class HsmRootKey : RootKey
         }
     }
 
-    private (SealedMaterial, byte[]?) Generate(TokenKeyType type, byte[] fields)
+    private (SealedMaterial, byte[]?) Generate(long generation, TokenKeyType type, byte[] fields)
     {
-        using TokenKey key = _generation.GenerateKey(type, out WrappedKey wrapped);
+        using TokenKey key = KeysOf(generation).GenerateKey(type, out WrappedKey wrapped);
         byte[] binding = HeldKeyBinding.Make(key, fields);
-        return (new SealedMaterial(Generation, wrapped.Mechanism, TokenFamily, wrapped.Blob, binding), wrapped.PublicKey);
+        return (new SealedMaterial(generation, wrapped.Mechanism, TokenFamily, wrapped.Blob, binding), wrapped.PublicKey);
     }
 
-    private HsmHeldKey Unwrap(TokenKeyType type, SealedMaterial material, byte[]? publicKey, byte[] fields)
+    private HsmHeldKey Unwrap(RootGeneration keys, TokenKeyType type, SealedMaterial material, byte[]? publicKey, byte[] fields)
     {
 #pragma warning disable IDISP001 // The held key takes it over.
-        TokenKey key = _generation.UnwrapKey(type, material.Blob, material.Mechanism);
+        TokenKey key = keys.UnwrapKey(type, material.Blob, material.Mechanism);
 #pragma warning restore IDISP001
         try
         {
@@ -132,14 +173,14 @@ internal sealed class HsmRootKey : RootKey
         }
     }
 
-    private void CheckGeneration(SealedMaterial material)
-    {
-        if (material.Generation != Generation)
-        {
-            throw new KmsException(
-                KmsErrorCode.IntegrityFailure, $"The material is of root generation {material.Generation}, which isn't in use.");
-        }
-    }
+    private RootGeneration KeysOf(long generation) => _generations.TryGetValue(generation, out (RootGenerationDescriptor, RootGeneration Keys) found)
+        ? found.Keys
+        : throw new InvalidOperationException($"Root generation {generation} isn't in use.");
+
+    private RootGeneration KeysOf(SealedMaterial material) => _generations.ContainsKey(material.Generation)
+        ? KeysOf(material.Generation)
+        : throw new KmsException(
+            KmsErrorCode.IntegrityFailure, $"The material is of root generation {material.Generation}, which isn't in use.");
 
     /// <summary>Runs a call into the token: on a pool thread, bounded in number and in time.</summary>
     internal async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)

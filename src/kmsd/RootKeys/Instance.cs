@@ -5,24 +5,31 @@ using Kmsd.Storage;
 namespace Kmsd.RootKeys;
 
 /// <summary>The identity of one installation: the row from which every other code begins.</summary>
-internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, long Epoch, DateTimeOffset CreatedAt, DateTimeOffset LastSeenAt)
+/// <param name="Id">16 bytes.</param>
+/// <param name="SchemaVersion">Of the database.</param>
+/// <param name="Lineage">16 bytes, drawn anew whenever an operator accepts that the database went back.</param>
+/// <param name="IsAnchored">The token holds an anchor for it.</param>
+/// <param name="CreatedAt">When it was made.</param>
+internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, bool IsAnchored, DateTimeOffset CreatedAt)
 {
     public const int IdLength = 16;
 
-    public static Instance New(DateTimeOffset now) => new(
-        RandomNumberGenerator.GetBytes(IdLength), Schema.Version, RandomNumberGenerator.GetBytes(IdLength), 0, now, now);
+    public static Instance New(DateTimeOffset now, bool isAnchored) => new(
+        RandomNumberGenerator.GetBytes(IdLength), Schema.Version, NewLineage(), isAnchored, now);
 
-    public void Insert(Database database, RowAuthenticator authenticator) => database.Prepare("""
-        INSERT INTO instance (id, instance_id, schema, lineage, epoch, created_at, last_seen_at, mac_generation, encoding_version, row_code)
-        VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8, $9)
+    public static byte[] NewLineage() => RandomNumberGenerator.GetBytes(IdLength);
+
+    public void Insert(Database database, RowAuthenticator authenticator, RowSet rows) => database.Prepare("""
+        INSERT INTO instance (id, instance_id, schema, lineage, anchored, created_at, mac_generation, encoding_version, row_code)
+        VALUES (1, $1, $2, $3, $4, $5, $6, $7, $8)
         """).BindAll(
-        Id, SchemaVersion, Lineage, Epoch, CreatedAt.ToUnixTimeMilliseconds(), LastSeenAt.ToUnixTimeMilliseconds(),
-        authenticator.Generation, RowEncoding.Version, authenticator.Code(Row(authenticator))).ExecuteOne();
+        Id, SchemaVersion, Lineage, IsAnchored ? 1 : 0, CreatedAt.ToUnixTimeMilliseconds(), authenticator.Generation, RowEncoding.Version,
+        rows.Put(Row(authenticator))).ExecuteOne();
 
-    /// <summary>Writes the time that was last seen; for the writer.</summary>
-    public void UpdateLastSeen(Database database, RowAuthenticator authenticator) => database.Prepare(
-        "UPDATE instance SET last_seen_at = $1, mac_generation = $2, encoding_version = $3, row_code = $4 WHERE id = 1").BindAll(
-        LastSeenAt.ToUnixTimeMilliseconds(), authenticator.Generation, RowEncoding.Version, authenticator.Code(Row(authenticator))).ExecuteOne();
+    /// <summary>Writes another lineage, or whether there is an anchor; for the writer.</summary>
+    public void Update(Database database, RowAuthenticator authenticator, RowSet rows) => database.Prepare(
+        "UPDATE instance SET lineage = $1, anchored = $2, mac_generation = $3, encoding_version = $4, row_code = $5 WHERE id = 1").BindAll(
+        Lineage, IsAnchored ? 1 : 0, authenticator.Generation, RowEncoding.Version, rows.Put(Row(authenticator))).ExecuteOne();
 
     /// <summary>The row and its code, which can be checked only once the token has derived the key.</summary>
     /// <exception cref="StartupException">78: there is no such row.</exception>
@@ -30,13 +37,11 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, l
     {
         (Instance, StoredCode)? found = null;
         database.Prepare("""
-            SELECT instance_id, schema, lineage, epoch, created_at, last_seen_at, mac_generation, encoding_version, row_code
-            FROM instance WHERE id = 1
+            SELECT instance_id, schema, lineage, anchored, created_at, mac_generation, encoding_version, row_code FROM instance WHERE id = 1
             """).Query(reader => found = (
-                new Instance(
-                    reader.GetBlob(0), reader.GetInt64(1), reader.GetBlob(2), reader.GetInt64(3), reader.GetTime(4), reader.GetTime(5)),
-                reader.GetCode(6)));
-        if (found?.Item1.Id.Length is not (null or IdLength))
+                new Instance(reader.GetBlob(0), reader.GetInt64(1), reader.GetBlob(2), reader.GetInt64(3) != 0, reader.GetTime(4)),
+                reader.GetCode(5)));
+        if (found?.Item1 is { } instance && (instance.Id.Length != IdLength || instance.Lineage.Length != IdLength))
         {
             throw new StartupException(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
         }
@@ -55,5 +60,5 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, l
     }
 
     private RowEncoding Row(RowAuthenticator authenticator) => authenticator.Row("instance")
-        .Add(SchemaVersion).Add(Lineage).Add(Epoch).Add(CreatedAt).Add(LastSeenAt);
+        .Add(1L).EndId().Add(SchemaVersion).Add(Lineage).Add(IsAnchored ? 1L : 0L).Add(CreatedAt);
 }

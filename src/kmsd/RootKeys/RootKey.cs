@@ -40,9 +40,21 @@ internal abstract class RootKey : IDisposable
     public abstract Task<HeldKey> UnwrapAsync(
         SealedMaterial material, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken);
 
-    /// <summary>A 32-byte key for one use, derived by the current generation's mac key; the caller owns it.</summary>
+    /// <summary>A 32-byte key for one use, derived by a generation's mac key; the caller owns it.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
-    public abstract Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken);
+    public abstract Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken);
+
+    /// <summary>What the token remembers of the database, in no order: several where a write was cut off.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<IReadOnlyList<byte[]>> ReadAnchorsAsync();
+
+    /// <summary>Makes the token remember this, and then forget what it remembered before.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>; whether it was written isn't known then.</exception>
+    public abstract Task WriteAnchorAsync(byte[] anchor);
+
+    /// <summary>Makes the token remember nothing.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task RemoveAnchorsAsync();
 
     /// <summary>Random from the token's generator.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>

@@ -5,49 +5,100 @@ using Microsoft.Data.Sqlite;
 
 namespace Kmsd.RootKeys;
 
+/// <summary>Where a root generation stands.</summary>
+internal enum GenerationState
+{
+    None = 0,
+
+    /// <summary>Its keys are to be made, or were made and not taken into use: whatever of them is in the token is removed.</summary>
+    Planned = 1,
+
+    /// <summary>It carries and vouches for what is made now. Exactly one does.</summary>
+    Current = 2,
+
+    /// <summary>It may still carry versions that the current one carries too.</summary>
+    Old = 3,
+
+    /// <summary>Nothing needs it any more; its keys are being destroyed.</summary>
+    Retiring = 4,
+
+    /// <summary>Its keys are destroyed.</summary>
+    Retired = 5,
+}
+
+/// <summary>The set of shares into which a ceremony split a root key.</summary>
+/// <param name="Id">The identifier that all shares of the set carry (SLIP-39), 15 bits.</param>
+/// <param name="Threshold">How many of them make the key.</param>
+internal sealed record ShareSet(long Id, long Threshold);
+
 /// <summary>A root generation as the database holds it: where its keys are in the token, and how they prove who they are.</summary>
-internal sealed record StoredGeneration(RootGenerationDescriptor Descriptor, DateTimeOffset CreatedAt, DateTimeOffset RotateBy)
+internal sealed record StoredGeneration(
+    RootGenerationDescriptor Descriptor, string Origin, GenerationState State, ShareSet? Shares, DateTimeOffset CreatedAt, DateTimeOffset RotateBy)
 {
     /// <summary>Made in the token and never outside it.</summary>
     public const string TokenOrigin = "token";
 
-    private const string Current = "current";
+    /// <summary>Made outside and split among custodians.</summary>
+    public const string CeremonyOrigin = "ceremony";
+
+    // In the order of the enumeration; its zero is no state.
+    private static readonly string[] s_states = ["", "planned", "current", "old", "retiring", "retired"];
 
     public long Number => Descriptor.Number;
 
-    public void Insert(Database database, RowAuthenticator authenticator) => database.Prepare("""
+    public string StateName => s_states[(int)State];
+
+    /// <summary>Its keys must be in the token.</summary>
+    public bool IsInToken => State is GenerationState.Current or GenerationState.Old;
+
+    /// <summary>Adds the row, or replaces what it said.</summary>
+    public void Put(Database database, RowAuthenticator authenticator, RowSet rows) => database.Prepare("""
         INSERT INTO root_generations (generation, origin, state, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check,
             wrap_mechanism, seal_mechanism, token_family, created_at, rotate_by, share_set_id, threshold,
             mac_generation, encoding_version, row_code)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL, NULL, $15, $16, $17)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+        ON CONFLICT (generation) DO UPDATE SET origin = excluded.origin, state = excluded.state, wrap_key_id = excluded.wrap_key_id,
+            seal_key_id = excluded.seal_key_id, mac_key_id = excluded.mac_key_id, wrap_check = excluded.wrap_check,
+            seal_check = excluded.seal_check, mac_check = excluded.mac_check, wrap_mechanism = excluded.wrap_mechanism,
+            seal_mechanism = excluded.seal_mechanism, token_family = excluded.token_family, created_at = excluded.created_at,
+            rotate_by = excluded.rotate_by, share_set_id = excluded.share_set_id, threshold = excluded.threshold,
+            mac_generation = excluded.mac_generation, encoding_version = excluded.encoding_version, row_code = excluded.row_code
         """).BindAll(
-        (long)Descriptor.Number, TokenOrigin, Current, Descriptor.WrapKeyId, Descriptor.SealKeyId, Descriptor.MacKeyId,
+        (long)Descriptor.Number, Origin, StateName, Descriptor.WrapKeyId, Descriptor.SealKeyId, Descriptor.MacKeyId,
         Descriptor.WrapCheck, Descriptor.SealCheck, Descriptor.MacCheck, Descriptor.WrapMechanism, Descriptor.SealMechanism,
-        Descriptor.TokenFamily, CreatedAt.ToUnixTimeMilliseconds(), RotateBy.ToUnixTimeMilliseconds(),
-        authenticator.Generation, RowEncoding.Version, authenticator.Code(Row(authenticator))).ExecuteOne();
+        Descriptor.TokenFamily, CreatedAt.ToUnixTimeMilliseconds(), RotateBy.ToUnixTimeMilliseconds(), Shares?.Id, Shares?.Threshold,
+        authenticator.Generation, RowEncoding.Version, rows.Put(Row(authenticator))).ExecuteOne();
 
-    /// <summary>The current generation and its row's code, which can be checked only once the token has derived the key.</summary>
-    /// <exception cref="StartupException">78: there is none, or it isn't readable.</exception>
-    public static (StoredGeneration Generation, StoredCode Code) Read(Database database, byte[] instanceId)
+    /// <summary>Removes the row of a generation that was planned and never taken into use.</summary>
+    public void Delete(Database database, RowAuthenticator authenticator, RowSet rows)
     {
-        List<(StoredGeneration, StoredCode)> found = [];
+        database.Prepare("DELETE FROM root_generations WHERE generation = $1").BindAll(Number).ExecuteOne();
+        rows.Remove(Row(authenticator));
+    }
+
+    /// <summary>All generations, and their rows' codes, which can be checked only once the token has derived the keys.</summary>
+    /// <exception cref="StartupException">78: not exactly one is current, or one isn't readable.</exception>
+    public static IReadOnlyList<(StoredGeneration Generation, StoredCode Code)> ReadAll(Database database, byte[] instanceId)
+    {
+        List<(StoredGeneration Generation, StoredCode Code)> found = [];
         try
         {
             database.Prepare("""
-                SELECT generation, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check, wrap_mechanism,
-                    seal_mechanism, token_family, created_at, rotate_by, mac_generation, encoding_version, row_code
-                FROM root_generations WHERE state = 'current' AND origin = 'token' AND share_set_id IS NULL AND threshold IS NULL
-                """).Query(reader => found.Add((Read(reader, instanceId), reader.GetCode(12))));
+                SELECT generation, origin, state, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check, wrap_mechanism,
+                    seal_mechanism, token_family, created_at, rotate_by, share_set_id, threshold, mac_generation, encoding_version, row_code
+                FROM root_generations ORDER BY generation
+                """).Query(reader => found.Add((Read(reader, instanceId), reader.GetCode(16))));
         }
-        catch (OverflowException exception)
+        catch (Exception exception) when (exception is OverflowException or FormatException)
         {
             throw new StartupException(ExitCode.Configuration, "The database names a root generation that can't be.", exception);
         }
 
-        return found.Count == 1
-            ? found[0]
+        int current = found.Count(one => one.Generation.State == GenerationState.Current);
+        return current == 1
+            ? found
             : throw new StartupException(
-                ExitCode.Configuration, $"The database names {found.Count} current root generations, not one. Restore it from a backup.");
+                ExitCode.Configuration, $"The database names {current} current root generations, not one. Restore it from a backup.");
     }
 
     /// <exception cref="StartupException">78: the row was changed from outside.</exception>
@@ -62,14 +113,17 @@ internal sealed record StoredGeneration(RootGenerationDescriptor Descriptor, Dat
 
     private static StoredGeneration Read(SqliteDataReader reader, byte[] instanceId) => new(
         new RootGenerationDescriptor(
-            checked((uint)reader.GetInt64(0)), instanceId, reader.GetBlob(1), reader.GetBlob(2), reader.GetBlob(3), reader.GetBlob(4),
-            reader.GetBlob(5), reader.GetBlob(6), SealMechanism: reader.GetString(8), WrapMechanism: reader.GetString(7),
-            TokenFamily: reader.GetString(9)),
-        reader.GetTime(10), reader.GetTime(11));
+            checked((uint)reader.GetInt64(0)), instanceId, reader.GetBlob(3), reader.GetBlob(4), reader.GetBlob(5), reader.GetBlob(6),
+            reader.GetBlob(7), reader.GetBlob(8), SealMechanism: reader.GetString(10), WrapMechanism: reader.GetString(9),
+            TokenFamily: reader.GetString(11)),
+        reader.GetString(1),
+        Array.IndexOf(s_states, reader.GetString(2), 1) is > 0 and int state ? (GenerationState)state : throw new FormatException("An unknown state."),
+        reader.GetNumberOrNull(14) is long id && reader.GetNumberOrNull(15) is long threshold ? new ShareSet(id, threshold) : null,
+        reader.GetTime(12), reader.GetTime(13));
 
     private RowEncoding Row(RowAuthenticator authenticator) => authenticator.Row("root_generations")
-        .Add(Descriptor.Number).Add(TokenOrigin).Add(Current).Add(Descriptor.WrapKeyId).Add(Descriptor.SealKeyId)
+        .Add(Descriptor.Number).EndId().Add(Origin).Add(StateName).Add(Descriptor.WrapKeyId).Add(Descriptor.SealKeyId)
         .Add(Descriptor.MacKeyId).Add(Descriptor.WrapCheck).Add(Descriptor.SealCheck).Add(Descriptor.MacCheck)
         .Add(Descriptor.WrapMechanism).Add(Descriptor.SealMechanism).Add(Descriptor.TokenFamily).Add(CreatedAt).Add(RotateBy)
-        .Add((long?)null).Add((long?)null);
+        .Add(Shares?.Id).Add(Shares?.Threshold);
 }

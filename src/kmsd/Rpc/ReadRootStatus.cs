@@ -1,36 +1,38 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Keys;
+using Kmsd.RootKeys;
 
 namespace Kmsd.Rpc;
 
 /// <summary>The root key as its administrators see it: <c>root.status</c>.</summary>
-internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootDescription root, Operators operators)
+internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root, Operators operators)
 {
     public RootStatusResult Run(Caller caller)
     {
         operators.RequireRootAdministrator(caller);
         var versions = catalogue.Current.Keys.Values.SelectMany(key => key.Versions)
             .GroupBy(version => version.Material.Generation).ToDictionary(group => group.Key, group => group.LongCount());
+        StoredGeneration current = root.Current;
         return new RootStatusResult
         {
-            Generation = root.Generation,
-            Origin = root.Origin,
-            CreatedAt = root.CreatedAt,
-            RotateBy = root.RotateBy,
+            Generation = current.Number,
+            Origin = current.Origin,
+            CreatedAt = current.CreatedAt,
+            RotateBy = current.RotateBy,
             Custody = new CustodyDescription { Kind = root.Custody },
             Generations =
             [
-                new RootGenerationDescription
+                .. root.Standing.Select(one => new RootGenerationDescription
                 {
-                    Generation = root.Generation,
-                    State = "current",
-                    Origin = root.Origin,
-                    CreatedAt = root.CreatedAt,
-                    Versions = versions.GetValueOrDefault(root.Generation),
-                },
+                    Generation = one.Number,
+                    State = one.StateName,
+                    Origin = one.Origin,
+                    CreatedAt = one.CreatedAt,
+                    Versions = versions.GetValueOrDefault(one.Number),
+                }),
             ],
-            Rewrap = new RewrapDescription { Done = versions.GetValueOrDefault(root.Generation), Total = versions.Values.Sum() },
+            Rewrap = new RewrapDescription { Done = versions.GetValueOrDefault(current.Number), Total = versions.Values.Sum() },
         };
     }
 }

@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
 using Kmsd.Storage;
@@ -8,7 +9,7 @@ namespace Kmsd.Rpc;
 
 /// <summary>Whether the service is well; more of it for operators: <c>system.status</c>.</summary>
 internal sealed class ReadStatus(
-    CatalogueLedger catalogue, RootKey root, RootDescription rootDescription, Writer writer, Operators operators,
+    CatalogueLedger catalogue, RootKey root, RootStatus rootStatus, Anchor? anchor, Writer writer, Operators operators,
     ConnectionCounter connections, TimeProvider clock)
 {
     private const string Ok = "ok";
@@ -20,10 +21,11 @@ internal sealed class ReadStatus(
         string database = catalogue.Current.HasQuarantine
             ? KmsErrorCode.IntegrityFailure.ToReason()
             : writer.IsHealthy ? Ok : Unavailable;
-        bool isOverdue = clock.GetUtcNow() > rootDescription.RotateBy;
+        bool isOverdue = rootStatus.IsOverdue(clock.GetUtcNow());
+        StoredGeneration current = rootStatus.Current;
         StatusResult status = new()
         {
-            Status = token == Ok && database == Ok && !isOverdue ? Ok : "degraded",
+            Status = token == Ok && database == Ok && !isOverdue && anchor?.IsBehind != true ? Ok : "degraded",
             Version = ProductVersion.Text,
             Token = token,
             Database = database,
@@ -35,7 +37,14 @@ internal sealed class ReadStatus(
                 Version = status.Version,
                 Token = token,
                 Database = database,
-                Root = rootDescription,
+                Root = new RootDescription
+                {
+                    Generation = current.Number,
+                    Origin = current.Origin,
+                    CreatedAt = current.CreatedAt,
+                    RotateBy = current.RotateBy,
+                    Custody = rootStatus.Custody,
+                },
                 Weaknesses = [.. Weaknesses(isOverdue)],
                 Connections = connections.Count,
                 Queue = writer.QueueLength,
@@ -45,8 +54,20 @@ internal sealed class ReadStatus(
 
     private IEnumerable<string> Weaknesses(bool isOverdue)
     {
-        yield return "custody: none. Nobody holds a share of the root key: if the token is lost, every key is. Back the token up.";
-        yield return "anchor: none. A database replaced as a whole by an older copy of itself isn't noticed.";
+        if (rootStatus.Current.Shares is null)
+        {
+            yield return "custody: none. Nobody holds a share of the root key: if the token is lost, every key is. Back the token up.";
+        }
+
+        if (anchor is null)
+        {
+            yield return "anchor: off. A database replaced as a whole by an older copy of itself isn't noticed.";
+        }
+        else if (anchor.IsBehind)
+        {
+            yield return "anchor: behind. The token couldn't be told of the last change; it will be once it answers.";
+        }
+
         if (root.TokenFamily.Contains("SoftHSM", StringComparison.OrdinalIgnoreCase))
         {
             yield return "token: SoftHSM keeps its keys in files of this host. It is for trials.";

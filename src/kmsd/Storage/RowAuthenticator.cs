@@ -4,40 +4,67 @@ using Kms.Hsm;
 namespace Kmsd.Storage;
 
 /// <summary>
-/// Makes and checks row codes: HMAC-SHA-256 (RFC 2104) under a key that the token derives at each start, over the row's
-/// canonical encoding, the instance id and the generation of the key. Not for several threads at once.
+/// Makes and checks row codes: HMAC-SHA-256 (RFC 2104) under the key of a root generation, over the row's canonical encoding
+/// with the instance id, and the generation. Not for several threads at once.
 /// </summary>
-internal sealed class RowAuthenticator(SecretBytes key, byte[] instanceId, long generation)
+/// <param name="keys">Shared; of every generation that isn't retired.</param>
+/// <param name="instanceId">Whose rows they are.</param>
+/// <param name="generation">Whose mac key vouches for what this makes.</param>
+internal sealed class RowAuthenticator(GenerationKeys keys, byte[] instanceId, long generation) : IBatchParticipant
 {
     /// <summary>The length of a code in bytes.</summary>
     public const int CodeLength = HMACSHA256.HashSizeInBytes;
 
     private readonly RowEncoding _encoding = new();
+    private long _committed = generation;
+    private long _mark = generation;
 
     /// <summary>The root generation whose mac key vouches for what this makes.</summary>
-    public long Generation { get; } = generation;
+    public long Generation { get; private set; } = generation;
+
+    /// <summary>From this change on, another generation vouches; if the change isn't committed, the one before does again.</summary>
+    public void Use(long next) => Generation = next;
 
     /// <summary>Starts the encoding of a row; it is valid until the next start.</summary>
-    public RowEncoding Row(string table) => _encoding.Start(table).Add(instanceId.AsSpan()).Add(Generation);
+    public RowEncoding Row(string table) => _encoding.Start(table).Add(instanceId.AsSpan());
 
     public byte[] Code(RowEncoding row)
     {
-        using SecretLease lease = key.Open();
-        return HMACSHA256.HashData(lease.Bytes, row.Bytes);
+        byte[] code = new byte[CodeLength];
+        return TryCode(row, Generation, code) ? code : throw new InvalidOperationException($"Generation {Generation} of the root key isn't in use.");
     }
 
-    /// <summary>True if <paramref name="code"/> is the row's, made in the encoding and under the key that this reads.</summary>
+    /// <summary>True if <paramref name="code"/> is the row's, made in the encoding and under a key that this reads.</summary>
     public bool Verify(RowEncoding row, StoredCode code)
     {
-        if (code.Generation != Generation || code.EncodingVersion != RowEncoding.Version)
+        Span<byte> expected = stackalloc byte[CodeLength];
+        return code.EncodingVersion == RowEncoding.Version
+            && TryCode(row, code.Generation, expected)
+            && CryptographicOperations.FixedTimeEquals(expected, code.Code);
+    }
+
+    public void Mark() => _mark = Generation;
+
+    public void ReturnToMark() => Generation = _mark;
+
+    public void Flush(bool isFull)
+    {
+    }
+
+    public void Commit() => _committed = Generation;
+
+    public void Rollback() => Generation = _committed;
+
+    private bool TryCode(RowEncoding row, long generation, Span<byte> code)
+    {
+        if (keys.Find(generation) is not SecretBytes key)
         {
             return false;
         }
 
-        Span<byte> expected = stackalloc byte[CodeLength];
         using SecretLease lease = key.Open();
-        _ = HMACSHA256.HashData(lease.Bytes, row.Bytes, expected);
-        return CryptographicOperations.FixedTimeEquals(expected, code.Code);
+        _ = HMACSHA256.HashData(lease.Bytes, row.With(generation), code);
+        return true;
     }
 }
 

@@ -19,15 +19,36 @@ internal sealed class RowEncoding
 
     private byte[] _buffer = new byte[512];
     private int _length;
+    private int _idLength;
 
     /// <summary>Starts anew with the table's name.</summary>
     public RowEncoding Start(string table)
     {
         _length = 0;
+        _idLength = 0;
         return Add("kmsd/row").Add(Version).Add(table);
     }
 
     public ReadOnlySpan<byte> Bytes => _buffer.AsSpan(0, _length);
+
+    /// <summary>The bytes up to <see cref="EndId"/>: what names the row.</summary>
+    public ReadOnlySpan<byte> Id => _buffer.AsSpan(0, _idLength);
+
+    /// <summary>What was added so far names the row, what follows is what it says.</summary>
+    public RowEncoding EndId()
+    {
+        _idLength = _length;
+        return this;
+    }
+
+    /// <summary>The bytes and one more number, which doesn't stay.</summary>
+    public ReadOnlySpan<byte> With(long number)
+    {
+        int length = _length;
+        ReadOnlySpan<byte> bytes = Add(number).Bytes;
+        _length = length;
+        return bytes;
+    }
 
     public RowEncoding Add(long value)
     {

@@ -19,7 +19,10 @@ internal static class Schema
     public const string Migration1 = """
         CREATE TABLE instance (
             id INTEGER PRIMARY KEY CHECK (id = 1), instance_id BLOB NOT NULL, schema INTEGER NOT NULL,
-            lineage BLOB NOT NULL, epoch INTEGER NOT NULL, created_at INTEGER NOT NULL, last_seen_at INTEGER NOT NULL,
+            lineage BLOB NOT NULL, anchored INTEGER NOT NULL, created_at INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE last_seen (
+            id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE root_generations (
             generation INTEGER PRIMARY KEY, origin TEXT NOT NULL, state TEXT NOT NULL,
@@ -28,6 +31,11 @@ internal static class Schema
             wrap_mechanism TEXT NOT NULL, seal_mechanism TEXT NOT NULL, token_family TEXT NOT NULL,
             created_at INTEGER NOT NULL, rotate_by INTEGER NOT NULL, share_set_id INTEGER, threshold INTEGER,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        CREATE TABLE root_shares (
+            generation INTEGER NOT NULL, member INTEGER NOT NULL, custodian TEXT NOT NULL, medium TEXT NOT NULL, medium_serial TEXT NOT NULL,
+            seal TEXT NOT NULL, safe TEXT NOT NULL, site TEXT NOT NULL, recorded_at INTEGER NOT NULL, verified_at INTEGER NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
+            UNIQUE (generation, member)) STRICT;
         CREATE TABLE stores (
             store_id BLOB NOT NULL UNIQUE, name TEXT NOT NULL, created_at INTEGER NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
@@ -74,9 +82,12 @@ internal static class Schema
         CREATE INDEX history_by_store ON history (store_id, sequence) WHERE tag IS NULL AND salt IS NOT NULL;
         CREATE INDEX history_of_states ON history (tag, sequence) WHERE operation IN ('keys.create', 'keys.enable', 'keys.disable',
             'keys.requestDeletion', 'keys.cancelDeletion', 'keys.deleteNow', 'deletion.automatic');
+        CREATE TABLE history_segments (
+            generation INTEGER PRIMARY KEY, first_sequence INTEGER NOT NULL, last_sequence INTEGER, checkpoint BLOB,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE history_heads (
-            id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, link BLOB NOT NULL, ratchet INTEGER NOT NULL,
-            epoch INTEGER NOT NULL, set_root BLOB,
+            id INTEGER PRIMARY KEY CHECK (id = 1), sequence INTEGER NOT NULL, link BLOB NOT NULL,
+            epoch INTEGER NOT NULL, set_root BLOB NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE notifications (
             sequence INTEGER NOT NULL, principal TEXT NOT NULL, at INTEGER NOT NULL, kind TEXT NOT NULL, tag BLOB,

@@ -54,7 +54,7 @@ internal interface IBatchParticipant
 /// writes at once, on his own thread; what comes together, or while somebody writes, forms a batch that a pool thread writes.
 /// Nothing is answered before its batch is committed.
 /// </summary>
-internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, ILogger<Writer> log) : IDisposable
+internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, ILogger<Writer> log) : IDisposable
 {
     private const int QueueCapacity = 8192;
     private const int MostRequestsInBatch = 512;
@@ -133,6 +133,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         }
 
         Write([], isFull: true);
+        witness?.Close();
         _ = database.TryEmptyLog(); // What readers keep from it is emptied at the next start.
     }
 
@@ -194,10 +195,17 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
                 participant.Flush(isFull);
             }
 
+            FaultPoint.Reach("writer.before-announce");
+            witness?.Announce();
             FaultPoint.Reach("writer.before-commit");
             isCommitting = true;
             database.Execute("COMMIT");
             FaultPoint.Reach("writer.after-commit");
+        }
+        catch (KmsException exception)
+        {
+            WriteWithoutChanges(batch, exception);
+            return;
         }
 #pragma warning disable CA1031 // Whatever stops a commit stops this batch, not the daemon: it is logged, and everybody in it is told.
         catch (Exception exception)
@@ -216,12 +224,55 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         _isHealthy = true;
         _mustEmptyLog |= batch.Exists(request => request is { Erases: true, IsRefused: false });
         EmptyLog();
-        foreach (WriteRequest request in batch)
+        KmsException? doubt = Confirm(isFull);
+        FaultPoint.Reach("writer.after-confirm");
+        foreach (WriteRequest request in batch.Where(request => !request.IsRefused))
         {
-            if (!request.IsRefused)
+            if (doubt is not null && request.IsChange)
+            {
+                request.Fail(doubt);
+            }
+            else
             {
                 request.Succeed();
             }
+        }
+    }
+
+    /// <summary>What the changes of a committed batch are told in place of success; null if nothing is in the way.</summary>
+    private KmsException? Confirm(bool isFull)
+    {
+        try
+        {
+            witness?.Confirm(isFull);
+            return null;
+        }
+        catch (KmsException exception)
+        {
+            return new KmsException(
+                exception.Code, "The change was made, but the token couldn't be told that it was: look again whether it stands once the token is back.", exception);
+        }
+    }
+
+    /// <summary>The token can't be told of the batch's changes: they are refused, and its uses, which change nothing that it knows, are written.</summary>
+    private void WriteWithoutChanges(List<WriteRequest> batch, KmsException exception)
+    {
+        RollBack();
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.Rollback();
+        }
+
+        foreach (WriteRequest change in batch.Where(request => request is { IsChange: true, IsRefused: false }))
+        {
+            change.IsRefused = true;
+            change.Fail(exception);
+        }
+
+        List<WriteRequest> uses = [.. batch.Where(request => !request.IsRefused)];
+        if (uses.Count > 0)
+        {
+            Write(uses, isFull: false);
         }
     }
 

@@ -86,10 +86,12 @@ internal sealed class Installation : IAsyncDisposable
     public Task<Daemon> StartTestBuildAsync(Dictionary<string, string> hooks) => Daemon.StartAsync(this, Repository.TestKmsd, hooks);
 
     /// <summary>Runs the daemon where it is expected to refuse.</summary>
-    public async Task<Finished> RefusedAsync()
+    /// <param name="more">Variables of its environment.</param>
+    public async Task<Finished> RefusedAsync(Dictionary<string, string>? more = null)
     {
         WriteConfiguration();
-        return await Shell.RunAsync(Repository.Kmsd, ["--config", Configuration], Environment);
+        return await Shell.RunAsync(
+            Repository.Kmsd, ["--config", Configuration], Environment.Concat(more ?? []).ToDictionary(one => one.Key, one => one.Value));
     }
 
     public Task<Finished> KmsctlAsync(params string[] arguments) => KmsctlAsync([], arguments);

@@ -95,8 +95,6 @@ public sealed class SettingsTests
     [Theory]
     [InlineData("[root]\nrotate = automatic")]
     [InlineData("[token]\nwrap = cbc")]
-    [InlineData("[token]\nanchor = required")]
-    [InlineData("[token]\nanchor =")]
     public void What_this_version_does_not_enforce_is_refused(string text) =>
         Assert.Contains("this version of kmsd knows", Refuse(text), StringComparison.Ordinal);
 

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kmsd.History;
+using Kmsd.RootKeys;
 using Kmsd.Storage;
 
 namespace Kmsd.Tests.History;
@@ -92,7 +93,8 @@ public sealed class HistoryLogTests
         int count = daemon.Run("SELECT sequence, digest, link FROM history ORDER BY sequence", command =>
         {
             using Microsoft.Data.Sqlite.SqliteDataReader reader = command.ExecuteReader();
-            using SecretLease lease = daemon.HistoryKey.Open();
+            using SecretBytes historyKey = daemon.Root.DeriveKey(TokenAccess.HistoryKeyLabel);
+            using SecretLease lease = historyKey.Open();
             int rows = 0;
             while (reader.Read())
             {

@@ -30,16 +30,16 @@ public sealed class HistoryRatchetTests : IDisposable
             key = HKDF.Expand(HashAlgorithmName.SHA256, key, 32, "kmsd/history/ratchet"u8.ToArray());
         }
 
-        using HistoryRatchet ratchet = new(_key, 1);
+        using HistoryRatchet ratchet = new(_key, 1, 1);
         Assert.Equal(HistoryChain.Link(key, s_previous, sequence, s_digest), ratchet.Link(s_previous, sequence, s_digest));
-        using HistoryRatchet later = new(_key, sequence);
+        using HistoryRatchet later = new(_key, 1, sequence);
         Assert.Equal(HistoryChain.Link(key, s_previous, sequence, s_digest), later.Link(s_previous, sequence, s_digest));
     }
 
     [Fact]
     public void Until_the_commit_it_can_go_back_and_after_it_the_old_key_is_gone()
     {
-        using HistoryRatchet ratchet = new(_key, 1024);
+        using HistoryRatchet ratchet = new(_key, 1, 1024);
         byte[] last = ratchet.Link(s_previous, 1024, s_digest);
         byte[] next = ratchet.Link(s_previous, 1025, s_digest);
         Assert.Equal(last, ratchet.Link(s_previous, 1024, s_digest));
@@ -52,8 +52,8 @@ public sealed class HistoryRatchetTests : IDisposable
     [Fact]
     public void A_commit_may_go_over_more_than_one_key()
     {
-        using HistoryRatchet ratchet = new(_key, 1);
-        using HistoryRatchet expected = new(_key, 5000);
+        using HistoryRatchet ratchet = new(_key, 1, 1);
+        using HistoryRatchet expected = new(_key, 1, 5000);
         _ = ratchet.Link(s_previous, 1025, s_digest);
         ratchet.Commit(5000);
         Assert.Equal(expected.Link(s_previous, 5000, s_digest), ratchet.Link(s_previous, 5000, s_digest));

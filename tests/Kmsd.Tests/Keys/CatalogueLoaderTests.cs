@@ -26,19 +26,10 @@ public sealed class CatalogueLoaderTests
     [InlineData("UPDATE keys SET usage_count = 0 WHERE name = 'bad-key'")]
     [InlineData("UPDATE keys SET last_used_at = last_used_at + 1 WHERE name = 'bad-key'")]
     [InlineData("UPDATE keys SET usage_code = zeroblob(32) WHERE name = 'bad-key'")]
-    [InlineData("UPDATE keys SET row_code = zeroblob(32) WHERE name = 'bad-key'")]
-    [InlineData("UPDATE keys SET row_code = zeroblob(0) WHERE name = 'bad-key'")]
     [InlineData("UPDATE keys SET mac_generation = 2 WHERE name = 'bad-key'")]
     [InlineData("UPDATE keys SET encoding_version = 2 WHERE name = 'bad-key'")]
-    [InlineData("UPDATE grants SET principal = 'uid:6666' WHERE principal = 'uid:2001'")]
-    [InlineData("UPDATE grants SET principal = 'nonsense' WHERE principal = 'uid:2001'")]
-    [InlineData("UPDATE grants SET role = 'manager' WHERE principal = 'uid:2001'")]
-    [InlineData("UPDATE grants SET role = 'emperor' WHERE principal = 'uid:2001'")]
     [InlineData("UPDATE grants SET granted_at = granted_at + 1 WHERE principal = 'uid:2001'")]
     [InlineData("UPDATE grants SET granted_at = 9000000000000000000 WHERE principal = 'uid:2001'")]
-    [InlineData("UPDATE grants SET row_code = zeroblob(32) WHERE principal = 'uid:2001'")]
-    [InlineData("INSERT INTO grants SELECT tag, 'uid:6666', role, granted_at, mac_generation, encoding_version, row_code FROM grants WHERE principal = 'uid:2001'")]
-    [InlineData("INSERT INTO grants SELECT " + Bad + ", principal, role, granted_at, mac_generation, encoding_version, row_code FROM grants WHERE principal = 'uid:2002'")]
     [InlineData("UPDATE versions SET state = 'disabled' WHERE tag = " + Bad)]
     [InlineData("UPDATE versions SET state = 'nonsense' WHERE tag = " + Bad)]
     [InlineData("UPDATE versions SET created_at = created_at + 1 WHERE tag = " + Bad)]
@@ -47,21 +38,15 @@ public sealed class CatalogueLoaderTests
     [InlineData("UPDATE versions SET item_count = 0 WHERE tag = " + Bad)]
     [InlineData("UPDATE versions SET last_used_at = 9000000000000000000 WHERE tag = " + Bad)]
     [InlineData("UPDATE versions SET usage_code = zeroblob(32) WHERE tag = " + Bad)]
-    [InlineData("UPDATE versions SET row_code = zeroblob(32) WHERE tag = " + Bad)]
-    [InlineData("UPDATE versions SET version = 2 WHERE tag = " + Bad)]
-    [InlineData("UPDATE version_material SET blob = zeroblob(60) WHERE tag = " + Bad)]
     [InlineData("UPDATE version_material SET blob = (SELECT blob FROM version_material WHERE tag = " + Good + ") WHERE tag = " + Bad)]
-    [InlineData("UPDATE version_material SET generation = 2 WHERE tag = " + Bad)]
     [InlineData("UPDATE version_material SET mechanism = 'CKM_AES_CBC' WHERE tag = " + Bad)]
     [InlineData("UPDATE version_material SET token_family = 'other' WHERE tag = " + Bad)]
-    [InlineData("DELETE FROM version_material WHERE tag = " + Bad)]
-    [InlineData("DELETE FROM versions WHERE tag = " + Bad)]
     public async Task A_key_with_a_changed_row_is_refused_and_every_other_key_is_served(string sql)
     {
         await using Daemon daemon = await WithTwoKeysAsync();
         string ciphertext = await daemon.EncryptAsync(Daemon.Uid(2000), "good-key");
         await daemon.TamperAsync(sql);
-        daemon.Resume();
+        await daemon.ResumeAsync();
 
         _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => daemon.EncryptAsync(Daemon.Uid(2000), "bad-key"));
         _ = Refusal.Of(KmsErrorCode.IntegrityFailure, () => daemon.Get(Daemon.Manager, "bad-key"));
@@ -81,7 +66,7 @@ public sealed class CatalogueLoaderTests
         await using Daemon daemon = await WithTwoKeysAsync();
         string tag = daemon.Get(Daemon.Manager, "bad-key").Tag;
         await daemon.TamperAsync(sql);
-        daemon.Resume();
+        await daemon.ResumeAsync();
         _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => daemon.EncryptAsync(Daemon.Uid(2000), name));
         _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => daemon.EncryptAsync(Daemon.Uid(2000), tag));
     }
@@ -94,14 +79,11 @@ public sealed class CatalogueLoaderTests
     [InlineData("UPDATE keys SET rotation_period_days = 9000000000000000000 WHERE name = 'bad-key'")]
     [InlineData("UPDATE keys SET store_id = zeroblob(16) WHERE name = 'bad-key'")]
     [InlineData("UPDATE keys SET store_id = zeroblob(3) WHERE name = 'bad-key'")]
-    [InlineData("UPDATE keys SET tag = zeroblob(3) WHERE name = 'bad-key'")]
-    [InlineData("UPDATE keys SET tag = zeroblob(16) WHERE name = 'bad-key'")]
-    [InlineData("DELETE FROM keys WHERE name = 'bad-key'")]
     public async Task A_key_whose_row_cannot_be_read_is_not_served_and_the_status_says_so(string sql)
     {
         await using Daemon daemon = await WithTwoKeysAsync();
         await daemon.TamperAsync(sql);
-        daemon.Resume();
+        await daemon.ResumeAsync();
         KmsException refusal = await Assert.ThrowsAsync<KmsException>(() => daemon.EncryptAsync(Daemon.Uid(2000), "bad-key"));
         Assert.True(refusal.Code is KmsErrorCode.NotFound or KmsErrorCode.IntegrityFailure);
         _ = await daemon.EncryptAsync(Daemon.Uid(2000), "good-key");
@@ -111,18 +93,15 @@ public sealed class CatalogueLoaderTests
     [Theory]
     [InlineData("UPDATE stores SET name = 'renamed'", "renamed")]
     [InlineData("UPDATE stores SET created_at = created_at + 1", "default")]
-    [InlineData("UPDATE stores SET row_code = zeroblob(32)", "default")]
     [InlineData("UPDATE members SET role = 'manager' WHERE principal = 'uid:2000'", "default")]
     [InlineData("UPDATE members SET role = 'nonsense' WHERE principal = 'uid:2000'", "default")]
-    [InlineData("UPDATE members SET principal = 'uid:6666' WHERE principal = 'uid:2000'", "default")]
     [InlineData("UPDATE members SET since = since + 1 WHERE principal = 'uid:2000'", "default")]
     [InlineData("UPDATE members SET since = 9000000000000000000 WHERE principal = 'uid:2000'", "default")]
-    [InlineData("UPDATE members SET row_code = zeroblob(32) WHERE principal = 'uid:2000'", "default")]
     public async Task A_store_with_a_changed_row_serves_nothing(string sql, string name)
     {
         await using Daemon daemon = await WithTwoKeysAsync();
         await daemon.TamperAsync(sql);
-        daemon.Resume();
+        await daemon.ResumeAsync();
         _ = await Refusal.OfAsync(KmsErrorCode.IntegrityFailure, () => daemon.EncryptAsync(Daemon.Uid(2001), name + "/bad-key"));
         _ = await Refusal.OfAsync(
             KmsErrorCode.IntegrityFailure, () => daemon.AddMemberAsync(Daemon.Operator, "uid:6666", StoreRole.Manager, name));
@@ -132,25 +111,50 @@ public sealed class CatalogueLoaderTests
     }
 
     [Theory]
+    [InlineData("UPDATE versions SET row_code = zeroblob(32) WHERE tag = " + Bad)]
+    [InlineData("UPDATE versions SET version = 2 WHERE tag = " + Bad)]
+    [InlineData("UPDATE version_material SET generation = 2 WHERE tag = " + Bad)]
+    [InlineData("DELETE FROM version_material WHERE tag = " + Bad)]
+    [InlineData("DELETE FROM versions WHERE tag = " + Bad)]
+    [InlineData("UPDATE keys SET tag = zeroblob(3) WHERE name = 'bad-key'")]
+    [InlineData("UPDATE keys SET tag = zeroblob(16) WHERE name = 'bad-key'")]
+    [InlineData("DELETE FROM keys WHERE name = 'bad-key'")]
+    [InlineData("UPDATE stores SET row_code = zeroblob(32)")]
+    [InlineData("UPDATE members SET principal = 'uid:6666' WHERE principal = 'uid:2000'")]
+    [InlineData("UPDATE members SET row_code = zeroblob(32) WHERE principal = 'uid:2000'")]
+    [InlineData("UPDATE version_material SET blob = zeroblob(60) WHERE tag = " + Bad)]
     [InlineData("UPDATE grants SET tag = zeroblob(3) WHERE principal = 'uid:2001'")]
     [InlineData("UPDATE grants SET tag = zeroblob(16) WHERE principal = 'uid:2001'")]
     [InlineData("UPDATE members SET store_id = zeroblob(16) WHERE principal = 'uid:2001'")]
     [InlineData("UPDATE members SET store_id = zeroblob(3) WHERE principal = 'uid:2001'")]
-    public async Task A_row_that_belongs_to_nothing_gives_nobody_anything(string sql)
+    [InlineData("UPDATE keys SET row_code = zeroblob(32) WHERE name = 'bad-key'")]
+    [InlineData("UPDATE keys SET row_code = zeroblob(0) WHERE name = 'bad-key'")]
+    [InlineData("UPDATE grants SET row_code = zeroblob(32) WHERE principal = 'uid:2001'")]
+    [InlineData("UPDATE grants SET principal = 'uid:6666' WHERE principal = 'uid:2001'")]
+    [InlineData("UPDATE grants SET principal = 'nonsense' WHERE principal = 'uid:2001'")]
+    [InlineData("UPDATE grants SET role = 'manager' WHERE principal = 'uid:2001'")]
+    [InlineData("UPDATE grants SET role = 'emperor' WHERE principal = 'uid:2001'")]
+    [InlineData("INSERT INTO grants SELECT tag, 'uid:6666', role, granted_at, mac_generation, encoding_version, row_code FROM grants WHERE principal = 'uid:2001'")]
+    [InlineData("INSERT INTO grants SELECT " + Bad + ", principal, role, granted_at, mac_generation, encoding_version, row_code FROM grants WHERE principal = 'uid:2002'")]
+    public async Task A_row_that_was_removed_added_or_coded_by_somebody_else_stops_the_start(string sql)
     {
         await using Daemon daemon = await WithTwoKeysAsync();
         await daemon.TamperAsync(sql);
-        daemon.Resume();
-        _ = await daemon.EncryptAsync(Daemon.Uid(2000), "good-key");
-        Assert.Equal("integrityFailure", daemon.Operations.ReadStatus.Run(Daemon.Stranger).Database);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
+        Assert.Equal(ExitCode.Configuration, refusal.ExitCode);
+        Assert.StartsWith("integrityFailure", refusal.Message, StringComparison.Ordinal);
     }
 
     [Theory]
     [InlineData("UPDATE instance SET lineage = zeroblob(16)")]
-    [InlineData("UPDATE instance SET epoch = 7")]
+    [InlineData("UPDATE instance SET anchored = 0")]
+    [InlineData("UPDATE history_heads SET epoch = epoch + 1")]
+    [InlineData("UPDATE history_heads SET set_root = zeroblob(32)")]
+    [InlineData("UPDATE history_segments SET first_sequence = 2")]
+    [InlineData("DELETE FROM history_segments")]
     [InlineData("UPDATE instance SET created_at = created_at + 1")]
     [InlineData("UPDATE instance SET created_at = 9000000000000000000")]
-    [InlineData("UPDATE instance SET last_seen_at = last_seen_at + 1")]
+    [InlineData("UPDATE last_seen SET at = at + 1")]
     [InlineData("UPDATE instance SET instance_id = zeroblob(16)")]
     [InlineData("UPDATE instance SET schema = 2")]
     [InlineData("UPDATE instance SET row_code = zeroblob(32)")]
@@ -177,7 +181,7 @@ public sealed class CatalogueLoaderTests
     {
         await using Daemon daemon = await WithTwoKeysAsync();
         await daemon.TamperAsync(sql);
-        StartupException refusal = Assert.Throws<StartupException>(daemon.Resume);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
         Assert.Equal(ExitCode.Configuration, refusal.ExitCode);
     }
 

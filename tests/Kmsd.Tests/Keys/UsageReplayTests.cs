@@ -32,7 +32,7 @@ public sealed class UsageReplayTests
         VersionDescription[] versions = Describe(daemon);
         Assert.Equal(1L, daemon.Query("SELECT usage_count FROM keys"));
         daemon.Die();
-        daemon.Resume();
+        await daemon.ResumeAsync();
         Assert.Equal((6, before.LastUsedAt), (daemon.Get(Daemon.Manager, "key-1").UsageCount, daemon.Get(Daemon.Manager, "key-1").LastUsedAt));
         Assert.Equal(
             versions.Select(version => (version.UsageCount, version.ItemCount, version.LastUsedAt)),
@@ -40,7 +40,7 @@ public sealed class UsageReplayTests
         Assert.Equal([(2, 2), (5, 1)], Describe(daemon).Select(version => (version.UsageCount, version.ItemCount)));
         _ = await daemon.EncryptAsync(s_user, "key-1");
         daemon.Die();
-        daemon.Resume();
+        await daemon.ResumeAsync();
         Assert.Equal(7, daemon.Get(Daemon.Manager, "key-1").UsageCount);
         Assert.False(daemon.Catalogue.Current.HasQuarantine);
         await daemon.RestartAsync();
@@ -59,7 +59,7 @@ public sealed class UsageReplayTests
 
         Assert.InRange((long)daemon.Query("SELECT usage_count FROM keys")!, 4000, 4206);
         daemon.Die();
-        daemon.Resume();
+        await daemon.ResumeAsync();
         Assert.Equal(4206, daemon.Get(Daemon.Manager, "key-1").UsageCount);
     }
 
@@ -73,7 +73,7 @@ public sealed class UsageReplayTests
         await using Daemon daemon = await UsedAsync();
         daemon.Die();
         Assert.Equal(1, daemon.Sql(sql));
-        StartupException refusal = Assert.Throws<StartupException>(daemon.Resume);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
         Assert.Equal(ExitCode.Configuration, refusal.ExitCode);
         Assert.Contains("history", refusal.Message, StringComparison.Ordinal);
     }
@@ -88,12 +88,12 @@ public sealed class UsageReplayTests
         string versions = (string)daemon.Query(Versions)!;
         _ = await daemon.EncryptAsync(s_user, "key-1");
         await daemon.TamperAsync(key);
-        daemon.Resume();
+        await daemon.ResumeAsync();
         Assert.True(daemon.Catalogue.Current.HasQuarantine);
         Assert.Contains(daemon.LoaderLog.Lines, line => line.Line.Contains("don't add up", StringComparison.Ordinal));
 
         await daemon.TamperAsync($"{key}; {mark}; {versions}", rows: 4);
-        daemon.Resume();
+        await daemon.ResumeAsync();
         Assert.False(daemon.Catalogue.Current.HasQuarantine);
         Assert.Equal(7, daemon.Get(Daemon.Manager, "key-1").UsageCount);
     }
@@ -105,7 +105,7 @@ public sealed class UsageReplayTests
     {
         await using Daemon daemon = await UsedAsync();
         await daemon.TamperAsync(sql);
-        Assert.Equal(ExitCode.Configuration, Assert.Throws<StartupException>(daemon.Resume).ExitCode);
+        Assert.Equal(ExitCode.Configuration, (await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync())).ExitCode);
     }
 
     /// <summary>Six uses over two versions, of which only the first is in the counters on the disk.</summary>

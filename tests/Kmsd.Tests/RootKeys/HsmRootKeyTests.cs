@@ -109,6 +109,6 @@ public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>
     {
         TokenOptions options = new() { Sessions = 2, Timeout = timeout };
         Token token = SoftHsm.Open(sessions: options.Sessions, timeout: timeout);
-        return new HsmRootKey(token, token.CreateGeneration(1, SoftHsm.InstanceId), options, _log);
+        return new HsmRootKey(token, [token.CreateGeneration(1, SoftHsm.InstanceId)], 1, options, _log);
     }
 }

@@ -38,12 +38,45 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>All keys that it ever held, in order.</summary>
     public ConcurrentQueue<MemoryHeldKey> Held { get; } = [];
 
-    public SecretBytes DeriveKey(string label) => new(HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes(label)));
+    /// <summary>What it remembers of the database; several where a write was cut off.</summary>
+    public List<byte[]> Anchors { get; } = [];
 
-    public override Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken)
+    /// <summary>How many anchors were written.</summary>
+    public int AnchorWrites { get; private set; }
+
+    /// <summary>Called at each write of an anchor, before it; what it throws is thrown.</summary>
+    public Action? OnAnchorWrite { get; set; }
+
+    public SecretBytes DeriveKey(string label, long generation = 1) =>
+        new(HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes($"{label}/{generation}")));
+
+    public override Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken)
     {
         CheckAvailable();
-        return Task.FromResult(DeriveKey(label));
+        return Task.FromResult(DeriveKey(label, generation));
+    }
+
+    public override Task<IReadOnlyList<byte[]>> ReadAnchorsAsync()
+    {
+        CheckAvailable();
+        return Task.FromResult<IReadOnlyList<byte[]>>([.. Anchors]);
+    }
+
+    public override Task WriteAnchorAsync(byte[] anchor)
+    {
+        CheckAvailable();
+        OnAnchorWrite?.Invoke();
+        AnchorWrites++;
+        Anchors.Clear();
+        Anchors.Add(anchor);
+        return Task.CompletedTask;
+    }
+
+    public override Task RemoveAnchorsAsync()
+    {
+        CheckAvailable();
+        Anchors.Clear();
+        return Task.CompletedTask;
     }
 
     public override Task<SealedMaterial> SealAsync(SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
@@ -123,14 +156,11 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         return Task.CompletedTask;
     }
 
+    /// <summary>The token stays where it is when a daemon ends.</summary>
 #pragma warning disable IDISP010 // The base's is abstract.
     protected override void Dispose(bool disposing)
 #pragma warning restore IDISP010
     {
-        if (disposing)
-        {
-            CryptographicOperations.ZeroMemory(_key);
-        }
     }
 
     private SecretBytes Open(byte[] blob, byte[] additionalData)

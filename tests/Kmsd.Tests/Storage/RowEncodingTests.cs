@@ -76,9 +76,9 @@ public sealed class RowEncodingTests
     [Fact]
     public void A_code_holds_for_its_row_table_instance_generation_key_and_version_alone()
     {
-        using SecretBytes key = new(32, bytes => bytes.Fill(1));
-        using SecretBytes otherKey = new(32, bytes => bytes.Fill(2));
-        RowAuthenticator authenticator = new(key, [1, 2], 1);
+        using GenerationKeys keys = Keys(1, 1, 1);
+        using GenerationKeys otherKeys = Keys(2, 2, 2);
+        RowAuthenticator authenticator = new(keys, [1, 2], 1);
         byte[] code = authenticator.Code(authenticator.Row("grants").Add("uid:1"));
         StoredCode stored = new(1, RowEncoding.Version, code);
         Assert.Equal(RowAuthenticator.CodeLength, code.Length);
@@ -91,9 +91,38 @@ public sealed class RowEncodingTests
         Assert.False(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), stored with { Code = code[..31] }));
         Assert.False(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), stored with { Code = [] }));
         Assert.False(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), stored with { Code = [.. code, 0] }));
-        RowAuthenticator[] others = [new(otherKey, [1, 2], 1), new(key, [1, 3], 1), new(key, [1, 2], 2)];
+        RowAuthenticator[] others = [new(otherKeys, [1, 2], 1), new(keys, [1, 3], 1), new(keys, [1, 2], 2)];
         Assert.All(others, other => Assert.False(other.Verify(
             other.Row("grants").Add("uid:1"), stored with { Generation = other.Generation })));
+    }
+
+    [Fact]
+    public void A_code_verifies_by_the_key_of_its_own_generation_until_that_is_retired()
+    {
+        using GenerationKeys keys = Keys(1, 2);
+        RowAuthenticator authenticator = new(keys, [1, 2], 1);
+        StoredCode first = new(1, RowEncoding.Version, authenticator.Code(authenticator.Row("grants").Add("uid:1")));
+        authenticator.Use(2);
+        StoredCode second = new(2, RowEncoding.Version, authenticator.Code(authenticator.Row("grants").Add("uid:1")));
+        Assert.True(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), first));
+        Assert.True(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), second));
+        Assert.False(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), second with { Code = first.Code }));
+        keys.Remove(1);
+        Assert.False(authenticator.Verify(authenticator.Row("grants").Add("uid:1"), first));
+        _ = Assert.Throws<InvalidOperationException>(() => new RowAuthenticator(keys, [1, 2], 1).Code(authenticator.Row("grants")));
+    }
+
+    /// <summary>One for each generation from 1, filled with a byte.</summary>
+    private static GenerationKeys Keys(params ReadOnlySpan<byte> fills)
+    {
+        GenerationKeys keys = new();
+        for (int i = 0; i < fills.Length; i++)
+        {
+            byte fill = fills[i];
+            keys.Add(i + 1, new SecretBytes(32, bytes => bytes.Fill(fill)));
+        }
+
+        return keys;
     }
 
     /// <summary>Reads fields by the description of the encoding, behind prefix, version and table.</summary>

@@ -17,7 +17,7 @@ public sealed class WriterTests : IDisposable
     {
         _database = Database.Create(_folder.File(Database.FileName));
         _ledger = new Ledger(_database);
-        _writer = new Writer(_database, [_ledger], _log);
+        _writer = new Writer(_database, [_ledger], witness: null, _log);
         Hold();
     }
 

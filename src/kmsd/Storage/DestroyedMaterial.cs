@@ -1,6 +1,4 @@
-using Kmsd.Storage;
-
-namespace Kmsd.Keys;
+namespace Kmsd.Storage;
 
 /// <summary>
 /// What destroyed keys leave in <c>version_material</c> until the next start: rows whose material is overwritten with zeros. Where
@@ -10,7 +8,9 @@ namespace Kmsd.Keys;
 /// </summary>
 internal static class DestroyedMaterial
 {
-    private const string IsLeft = "tag NOT IN (SELECT tag FROM keys) AND blob = zeroblob(length(blob))";
+    /// <summary>The condition for a row that was overwritten: it decides nothing any more.</summary>
+    public const string IsDestroyed = "blob = zeroblob(length(blob))";
+
     private const string Columns = "tag, version, generation, mechanism, token_family, blob, binding, mac_generation, encoding_version, row_code";
 
     /// <summary>Overwrites the material of a key.</summary>
@@ -21,13 +21,13 @@ internal static class DestroyedMaterial
     /// <summary>At start: removes the rows that are left, and writes the others anew in their order, on pages that are zeroed before.</summary>
     public static void Sweep(Database database)
     {
-        if (database.Prepare($"SELECT count(*) FROM version_material WHERE {IsLeft}").QueryNumber() == 0)
+        if (database.Prepare($"SELECT count(*) FROM version_material WHERE {IsDestroyed}").QueryNumber() == 0)
         {
             return;
         }
 
         database.Execute("BEGIN IMMEDIATE");
-        database.Execute($"CREATE TEMP TABLE standing AS SELECT rowid AS place, {Columns} FROM version_material WHERE NOT ({IsLeft})");
+        database.Execute($"CREATE TEMP TABLE standing AS SELECT rowid AS place, {Columns} FROM version_material WHERE NOT ({IsDestroyed})");
         database.Execute("DELETE FROM version_material");
         database.Execute($"INSERT INTO version_material ({Columns}) SELECT {Columns} FROM standing ORDER BY place");
         database.Execute("DROP TABLE standing");

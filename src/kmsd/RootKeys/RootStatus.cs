@@ -1,0 +1,16 @@
+namespace Kmsd.RootKeys;
+
+/// <summary>What callers may know of the root key.</summary>
+internal sealed class RootStatus(RootGenerations generations)
+{
+    public StoredGeneration Current => generations.Current;
+
+    /// <summary>Those that still decide something: not the retired ones.</summary>
+    public IEnumerable<StoredGeneration> Standing => generations.All.Values.Where(one => one.State != GenerationState.Retired);
+
+    /// <summary>Who holds shares of it, in one word.</summary>
+    public string Custody => Current.Shares is null ? "none" : "shares";
+
+    /// <summary>It should have been replaced by now.</summary>
+    public bool IsOverdue(DateTimeOffset now) => now > Current.RotateBy;
+}

@@ -1,0 +1,268 @@
+using System.Security.Cryptography;
+using Kmsd.Hosting;
+using Microsoft.Data.Sqlite;
+
+namespace Kmsd.Storage;
+
+/// <summary>Which rows there are, in one hash.</summary>
+/// <param name="Epoch">How many sets came before; none is counted twice.</param>
+/// <param name="Root">The root of the tree, 32 bytes.</param>
+internal readonly record struct SetState(long Epoch, byte[] Root)
+{
+    public bool IsSameAs(SetState other) => Epoch == other.Epoch && Root.AsSpan().SequenceEqual(other.Root);
+}
+
+/// <summary>
+/// The set root: a SHA-256 tree over the codes of all rows that decide something, so that a row can't be deleted, put back, or
+/// replaced by its own older version. 256 × 256 buckets, by the first two bytes of the hash of what names a row; a bucket is the
+/// sorted list of those hashes' first 16 bytes, each with the row's code. It needs no secrecy: the head row, coded, and the
+/// anchor in the token say which root is the right one. For the writer alone.
+/// </summary>
+internal sealed partial class RowSet : IBatchParticipant
+{
+    private const int Fanout = 256;
+    private const int NameLength = 16;
+    private const int EntryLength = NameLength + RowAuthenticator.CodeLength;
+    private const int HashLength = SHA256.HashSizeInBytes;
+
+    // Each table whose rows decide something, and what names a row in it, as the encoders of its rows begin.
+    private static readonly (string Table, string Columns, string Where)[] s_tables =
+    [
+        ("instance", "id", ""), ("root_generations", "generation", ""), ("root_shares", "generation, member", ""),
+        ("history_segments", "generation", ""), ("stores", "store_id", ""), ("members", "store_id, principal", ""), ("keys", "tag", ""),
+        ("versions", "tag, version", ""), ("version_material", "tag, version, generation", $"WHERE NOT ({DestroyedMaterial.IsDestroyed})"),
+        ("grants", "tag, principal, role", ""), ("deleted_keys", "tag", ""),
+    ];
+
+    private readonly RowAuthenticator _authenticator;
+    private static readonly byte[] s_emptyBucket = SHA256.HashData([]);
+
+    // Made where there is a row: most databases are small.
+    private readonly Branch?[] _branches = new Branch?[Fanout];
+    private readonly byte[] _branchHashes = Repeated(SHA256.HashData(Repeated(s_emptyBucket)));
+    private readonly HashSet<int> _dirty = [];
+    private readonly List<(int Bucket, byte[] Before)> _undo = [];
+    private int _mark;
+    private long _lastEpoch;
+    private volatile object _committed;
+
+    /// <summary>No rows.</summary>
+    public RowSet(RowAuthenticator authenticator)
+    {
+        _authenticator = authenticator;
+        Staged = new SetState(0, ComputeRoot());
+        _committed = Staged;
+    }
+
+    /// <summary>What is committed.</summary>
+    public SetState Committed => (SetState)_committed;
+
+    /// <summary>What the batch makes of it, once it was flushed.</summary>
+    public SetState Staged { get; private set; }
+
+    /// <summary>Reads which rows there are: every name and code, as they stand.</summary>
+    public void Load(Database database)
+    {
+        foreach ((string table, string columns, string where) in s_tables)
+        {
+            database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader => Put(ReadName(reader, table).Id, reader.GetBlob(0)));
+        }
+
+        _undo.Clear();
+        Staged = new SetState(0, ComputeRoot());
+        _committed = Staged;
+    }
+
+    /// <summary>The database must hold the rows that its coded head names.</summary>
+    /// <exception cref="StartupException">78: a row was removed, added, or replaced by another version of itself.</exception>
+    public void Require(SetState told)
+    {
+        AdoptForTest(told);
+        if (!Committed.Root.AsSpan().SequenceEqual(told.Root))
+        {
+            throw new StartupException(
+                ExitCode.Configuration,
+                "integrityFailure: the database doesn't hold the rows that it must: some were removed, added or put back from outside. Restore it from a backup.");
+        }
+    }
+
+    partial void AdoptForTest(SetState told);
+
+    /// <summary>The epoch in which this set is, as the database says, and up to which epochs were ever used.</summary>
+    public void StartFrom(long epoch, long lastUsed)
+    {
+        Staged = Committed with { Epoch = epoch };
+        _committed = Staged;
+        _lastEpoch = Math.Max(epoch, lastUsed);
+    }
+
+    /// <summary>Codes a row, adds it or replaces the one of its name; the code, to be stored.</summary>
+    public byte[] Put(RowEncoding row)
+    {
+        byte[] code = _authenticator.Code(row);
+        Put(row.Id, code);
+        return code;
+    }
+
+    /// <summary>A row is gone.</summary>
+    /// <param name="row">At least what names it.</param>
+    public void Remove(RowEncoding row)
+    {
+        Span<byte> name = stackalloc byte[HashLength];
+        int bucket = Find(row.Id, name, out int at, out bool isThere);
+        if (!isThere)
+        {
+            throw new InvalidOperationException("A row that isn't there was removed: memory and database disagree.");
+        }
+
+        byte[] before = Entries(bucket);
+        Replace(bucket, [.. before.AsSpan(0, at), .. before.AsSpan(at + EntryLength)]);
+    }
+
+    public void Mark() => _mark = _undo.Count;
+
+    public void ReturnToMark() => Undo(_mark);
+
+    public void Flush(bool isFull)
+    {
+        if (_dirty.Count == 0)
+        {
+            return;
+        }
+
+        byte[] root = ComputeRoot();
+        Staged = root.AsSpan().SequenceEqual(Committed.Root) ? Committed : new SetState(++_lastEpoch, root);
+    }
+
+    public void Commit()
+    {
+        _undo.Clear();
+        _committed = Staged;
+    }
+
+    public void Rollback()
+    {
+        Undo(0);
+        Staged = Committed;
+    }
+
+    private RowEncoding ReadName(SqliteDataReader reader, string table)
+    {
+        RowEncoding name = _authenticator.Row(table);
+        for (int column = 1; column < reader.FieldCount; column++)
+        {
+            // The tables are STRICT: a column holds what it is declared to hold.
+            _ = reader.GetValue(column) switch
+            {
+                long number => name.Add(number),
+                string text => name.Add(text),
+                object value => name.Add((byte[])value),
+            };
+        }
+
+        return name.EndId();
+    }
+
+    private void Put(ReadOnlySpan<byte> id, byte[] code)
+    {
+        Span<byte> name = stackalloc byte[HashLength];
+        int bucket = Find(id, name, out int at, out bool isThere);
+        byte[] before = Entries(bucket);
+        byte[] after = new byte[before.Length + (isThere ? 0 : EntryLength)];
+        before.AsSpan(0, at).CopyTo(after);
+        before.AsSpan(isThere ? at + EntryLength : at).CopyTo(after.AsSpan(at + EntryLength));
+        name[..NameLength].CopyTo(after.AsSpan(at));
+
+        // A code of another length was written by somebody else; it must change the root, and nothing more.
+        (code.Length == RowAuthenticator.CodeLength ? code : SHA256.HashData(code)).CopyTo(after.AsSpan(at + NameLength));
+        Replace(bucket, after);
+    }
+
+    /// <summary>Where in its bucket a name is, or belongs.</summary>
+    private int Find(ReadOnlySpan<byte> id, Span<byte> name, out int at, out bool isThere)
+    {
+        if (id.IsEmpty)
+        {
+            throw new ArgumentException("The encoding doesn't say what names the row.", nameof(id));
+        }
+
+        _ = SHA256.HashData(id, name);
+        int number = (name[0] * Fanout) + name[1];
+        ReadOnlySpan<byte> bucket = Entries(number);
+        int compared = -1;
+        for (at = 0; at < bucket.Length; at += EntryLength)
+        {
+            compared = bucket.Slice(at, NameLength).SequenceCompareTo(name[..NameLength]);
+            if (compared >= 0)
+            {
+                break;
+            }
+        }
+
+        isThere = at < bucket.Length && compared == 0;
+        return number;
+    }
+
+    private byte[] Entries(int bucket) => _branches[bucket / Fanout]?.Buckets[bucket % Fanout] ?? [];
+
+    private void Replace(int bucket, byte[] entries)
+    {
+        _undo.Add((bucket, Entries(bucket)));
+        Set(bucket, entries);
+    }
+
+    private void Set(int bucket, byte[] entries)
+    {
+        Branch branch = _branches[bucket / Fanout] ??= new Branch();
+        branch.Buckets[bucket % Fanout] = entries;
+        _ = _dirty.Add(bucket);
+    }
+
+    private void Undo(int count)
+    {
+        for (int i = _undo.Count - 1; i >= count; i--)
+        {
+            Set(_undo[i].Bucket, _undo[i].Before);
+        }
+
+        _undo.RemoveRange(count, _undo.Count - count);
+    }
+
+    private byte[] ComputeRoot()
+    {
+        HashSet<int> branches = [];
+        foreach (int bucket in _dirty)
+        {
+            Branch branch = _branches[bucket / Fanout]!;
+            _ = SHA256.HashData(Entries(bucket), branch.Hashes.AsSpan(bucket % Fanout * HashLength));
+            _ = branches.Add(bucket / Fanout);
+        }
+
+        foreach (int number in branches)
+        {
+            _ = SHA256.HashData(_branches[number]!.Hashes, _branchHashes.AsSpan(number * HashLength));
+        }
+
+        _dirty.Clear();
+        return SHA256.HashData(_branchHashes);
+    }
+
+    private static byte[] Repeated(byte[] hash)
+    {
+        byte[] all = new byte[hash.Length * Fanout];
+        for (int i = 0; i < Fanout; i++)
+        {
+            hash.CopyTo(all, i * hash.Length);
+        }
+
+        return all;
+    }
+
+    /// <summary>256 of the buckets, and their hashes.</summary>
+    private sealed class Branch
+    {
+        public byte[]?[] Buckets { get; } = new byte[]?[Fanout];
+
+        public byte[] Hashes { get; } = Repeated(s_emptyBucket);
+    }
+}
