@@ -51,6 +51,21 @@ public sealed partial class KmsClient
     public Task<RootStatusResult> ReadRootStatusAsync(CancellationToken cancellationToken = default) =>
         InvokeAsync(RpcCalls.ReadRootStatus, new EmptyRequest(), cancellationToken);
 
+    /// <summary><c>root.rotate</c>: a new generation of a root key that the token makes; root administrators only. What the old one carries is carried over afterwards.</summary>
+    /// <param name="reason">Why; 1 to 100 characters, kept in the history.</param>
+    /// <param name="cancellationToken">Ends the wait, not the rotation.</param>
+    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
+    public Task<RootStatusResult> RotateRootAsync(string reason, CancellationToken cancellationToken = default) =>
+        InvokeAsync(RpcCalls.RotateRoot, new RotateRootRequest { Reason = reason }, cancellationToken);
+
+    /// <summary><c>root.retire</c>: destroys an old generation, at least 7 days after it was replaced; root administrators only.</summary>
+    /// <param name="generation">Its number.</param>
+    /// <param name="reason">Why; 1 to 100 characters, kept in the history.</param>
+    /// <param name="cancellationToken">Ends the wait, not the retirement.</param>
+    /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
+    public Task<RootStatusResult> RetireRootAsync(long generation, string reason, CancellationToken cancellationToken = default) =>
+        InvokeAsync(RpcCalls.RetireRoot, new RetireRootRequest { Generation = generation, Reason = reason }, cancellationToken);
+
     /// <summary><c>system.metrics</c>: counters in Prometheus' text format; operators only.</summary>
     /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
     public Task<MetricsResult> ReadMetricsAsync(CancellationToken cancellationToken = default) =>

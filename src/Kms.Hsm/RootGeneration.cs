@@ -82,7 +82,7 @@ public sealed class RootGeneration
     /// unwrapped from the blob, can't be extracted, and was seen to do what the other, or its public key, expects of it.
     /// </summary>
     /// <param name="type">What it is for.</param>
-    /// <param name="wrapped">To be kept: from it <see cref="UnwrapKey"/> makes the key again.</param>
+    /// <param name="wrapped">To be kept: from it <see cref="UnwrapKey(TokenKeyType, ReadOnlySpan{byte}, string)"/> makes the key again.</param>
     /// <returns>The caller owns it.</returns>
     /// <exception cref="TokenException">The token refuses, lacks a mechanism or doesn't answer.</exception>
     public TokenKey GenerateKey(TokenKeyType type, out WrappedKey wrapped)
@@ -112,13 +112,29 @@ public sealed class RootGeneration
     /// <returns>The caller owns it. Undisposed it stays in the token until the token is closed.</returns>
     /// <exception cref="SealedBlobException">The blob is none of this generation's, or of another type or mechanism.</exception>
     /// <exception cref="TokenException">The mechanism isn't known, or the token doesn't answer or doesn't protect the key.</exception>
-    public TokenKey UnwrapKey(TokenKeyType type, ReadOnlySpan<byte> blob, string mechanism)
+    public TokenKey UnwrapKey(TokenKeyType type, ReadOnlySpan<byte> blob, string mechanism) => UnwrapKey(type, blob, mechanism, isExtractable: false);
+
+    /// <summary>Unwraps a key so that another generation can wrap it: private and sensitive, but extractable, which means by a wrap key alone.</summary>
+    /// <inheritdoc cref="UnwrapKey(TokenKeyType, ReadOnlySpan{byte}, string)"/>
+    public TokenKey UnwrapKeyToWrap(TokenKeyType type, ReadOnlySpan<byte> blob, string mechanism) => UnwrapKey(type, blob, mechanism, isExtractable: true);
+
+    /// <summary>Wraps a key that another generation unwrapped for that.</summary>
+    /// <param name="key">By <see cref="UnwrapKeyToWrap"/>; stays the caller's.</param>
+    /// <returns>The blob, and the name of the mechanism.</returns>
+    /// <exception cref="TokenException">The token refuses or doesn't answer.</exception>
+    public (byte[] Blob, string Mechanism) WrapKey(TokenKey key)
+    {
+        ArgumentNullException.ThrowIfNull(key);
+        return (key.Wrap(_keys.Wrap), TokenKeyObjects.WrapName(key.Type));
+    }
+
+    private TokenKey UnwrapKey(TokenKeyType type, ReadOnlySpan<byte> blob, string mechanism, bool isExtractable)
     {
         TokenKeyObjects.CheckType(type);
         byte[] copy = blob.ToArray();
         KeySession keys = _token.Keys;
         (ulong handle, byte[]? modulus) = _token.InKeySession(
-            keys, session => TokenKeyObjects.Unwrap(_token.Module, session, _keys.Wrap, type, copy, mechanism, _descriptor.WrapCheck));
+            keys, session => TokenKeyObjects.Unwrap(_token.Module, session, _keys.Wrap, type, copy, mechanism, _descriptor.WrapCheck, isExtractable));
         return new TokenKey(_token, keys, type, handle, modulus);
     }
 }

@@ -36,19 +36,25 @@ internal static class RootKeyObjects
     private static readonly CKA[] s_uses =
         [CKA.CKA_WRAP, CKA.CKA_UNWRAP, CKA.CKA_ENCRYPT, CKA.CKA_DECRYPT, CKA.CKA_SIGN, CKA.CKA_VERIFY, CKA.CKA_DERIVE];
 
-    public static RootGenerationDescriptor Create(Module module, ulong session, uint number, byte[] instanceId, string tokenFamily)
+    public static byte[] NewId() => RandomNumberGenerator.GetBytes(IdLength);
+
+    public static RootGenerationDescriptor Create(Module module, ulong session, RootGenerationDescriptor planned, string tokenFamily)
     {
         List<ulong> made = [];
         try
         {
-            (ulong wrap, byte[] wrapId) = Generate(module, session, s_wrap, number, instanceId, made);
-            (ulong seal, byte[] sealId) = Generate(module, session, s_seal, number, instanceId, made);
-            (ulong mac, byte[] macId) = Generate(module, session, s_mac, number, instanceId, made);
-            return new RootGenerationDescriptor(
-                number, instanceId, wrapId, sealId, macId, WrapCheck(module, session, wrap),
-                SealedBlob.Seal(module, session, seal, s_sealCheckText, s_sealCheckData),
-                module.Sign(session, CKM.CKM_SHA256_HMAC, mac, s_macCheckText, HMACSHA256.HashSizeInBytes),
-                SealedBlob.MechanismName, WrapMechanism.ToString(), tokenFamily);
+            ulong wrap = Generate(module, session, s_wrap, planned, planned.WrapKeyId, made);
+            ulong seal = Generate(module, session, s_seal, planned, planned.SealKeyId, made);
+            ulong mac = Generate(module, session, s_mac, planned, planned.MacKeyId, made);
+            return planned with
+            {
+                WrapCheck = WrapCheck(module, session, wrap),
+                SealCheck = SealedBlob.Seal(module, session, seal, s_sealCheckText, s_sealCheckData),
+                MacCheck = module.Sign(session, CKM.CKM_SHA256_HMAC, mac, s_macCheckText, HMACSHA256.HashSizeInBytes),
+                SealMechanism = SealedBlob.MechanismName,
+                WrapMechanism = WrapMechanism.ToString(),
+                TokenFamily = tokenFamily,
+            };
         }
         catch
         {
@@ -119,10 +125,9 @@ internal static class RootKeyObjects
     private static string Label(Role role, uint number, byte[] instanceId) => string.Create(
         CultureInfo.InvariantCulture, $"{LabelPrefix}{role.Name}-{number}-{Convert.ToHexStringLower(instanceId.AsSpan(0, 4))}");
 
-    private static (ulong Handle, byte[] Id) Generate(
-        Module module, ulong session, Role role, uint number, byte[] instanceId, List<ulong> made)
+    private static ulong Generate(
+        Module module, ulong session, Role role, RootGenerationDescriptor planned, byte[] id, List<ulong> made)
     {
-        byte[] id = RandomNumberGenerator.GetBytes(IdLength);
         ulong handle = 0;
 
         // Some tokens don't know CKA_COPYABLE, some not CKA_MODIFIABLE for keys: the most that this one takes.
@@ -131,7 +136,7 @@ internal static class RootKeyObjects
         {
             using Template template = new();
             _ = template.Add(CKA.CKA_CLASS, CKO.CKO_SECRET_KEY).Add(CKA.CKA_KEY_TYPE, role.Type).Add(CKA.CKA_VALUE_LEN, KeyLength)
-                .Add(CKA.CKA_LABEL, Encoding.UTF8.GetBytes(Label(role, number, instanceId))).Add(CKA.CKA_ID, id)
+                .Add(CKA.CKA_LABEL, Encoding.UTF8.GetBytes(Label(role, planned.Number, planned.InstanceId))).Add(CKA.CKA_ID, id)
                 .Add(CKA.CKA_TOKEN, true).Add(CKA.CKA_PRIVATE, true).Add(CKA.CKA_SENSITIVE, true).Add(CKA.CKA_EXTRACTABLE, false);
             foreach (CKA use in s_uses)
             {
@@ -158,7 +163,7 @@ internal static class RootKeyObjects
 
         made.Add(handle);
         CheckAttributes(module, session, role, handle);
-        return (handle, id);
+        return handle;
     }
 
     /// <summary>Reads back what was asked for: a token that drops an attribute must not hold a root key.</summary>

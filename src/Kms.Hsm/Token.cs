@@ -91,11 +91,17 @@ public sealed class Token : IDisposable
     /// <param name="number">From 1.</param>
     /// <param name="instanceId">16 bytes, by which its labels tell it from others'.</param>
     /// <exception cref="TokenException">The token refuses.</exception>
-    public RootGenerationDescriptor CreateGeneration(uint number, ReadOnlySpan<byte> instanceId)
+    public RootGenerationDescriptor CreateGeneration(uint number, ReadOnlySpan<byte> instanceId) =>
+        CreateGeneration(RootGenerationDescriptor.Plan(number, instanceId));
+
+    /// <summary>Makes the three keys that were planned, with the ids that were planned. Half of them never stays, unless the process dies.</summary>
+    /// <param name="planned">As <see cref="RootGenerationDescriptor.Plan"/> made it.</param>
+    /// <returns>With check values.</returns>
+    /// <exception cref="TokenException">The token refuses.</exception>
+    public RootGenerationDescriptor CreateGeneration(RootGenerationDescriptor planned)
     {
-        ArgumentOutOfRangeException.ThrowIfZero(number);
-        byte[] instance = instanceId.ToArray();
-        return Change(session => RootKeyObjects.Create(_module, session, number, instance, Description.Family));
+        ArgumentNullException.ThrowIfNull(planned);
+        return Change(session => RootKeyObjects.Create(_module, session, planned, Description.Family));
     }
 
     /// <summary>Finds a generation's keys, and proves by their check values and attributes that they are the ones.</summary>

@@ -60,4 +60,15 @@ public sealed record RootGenerationDescriptor(
     byte[] MacCheck,
     string SealMechanism,
     string WrapMechanism,
-    string TokenFamily);
+    string TokenFamily)
+{
+    /// <summary>A generation whose keys aren't made yet: with the ids that they will have, and without check values.</summary>
+    /// <param name="number">From 1.</param>
+    /// <param name="instanceId">16 bytes.</param>
+    public static RootGenerationDescriptor Plan(uint number, ReadOnlySpan<byte> instanceId)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(number);
+        return new RootGenerationDescriptor(
+            number, instanceId.ToArray(), RootKeyObjects.NewId(), RootKeyObjects.NewId(), RootKeyObjects.NewId(), [], [], [], "", "", "");
+    }
+}

@@ -75,6 +75,9 @@ public sealed class TokenKey : IDisposable
         output.Span[..plaintext.Length].CopyTo(plaintext);
     }
 
+    /// <summary>The key, wrapped by another; only of one that was unwrapped for that.</summary>
+    internal byte[] Wrap(ulong wrapKey) => Use((module, session) => TokenKeyObjects.Wrap(module, session, wrapKey, Type, _handle));
+
     /// <summary>The raw private operation of RSA. What it gives is a secret whose padding must be read in constant time.</summary>
     /// <param name="ciphertext">256 bytes, as a number below the modulus.</param>
     /// <param name="encoded">256 bytes.</param>

@@ -92,8 +92,9 @@ internal static class TokenKeyObjects
     /// <param name="blob">As it was wrapped.</param>
     /// <param name="mechanism">By which it was wrapped.</param>
     /// <param name="goodBlob">An AES key under the same wrap key: tells a bad blob from a token that doesn't work.</param>
+    /// <param name="isExtractable">By a wrap key, since it is sensitive all the same.</param>
     public static (ulong Key, byte[]? Modulus) Unwrap(
-        Module module, ulong session, ulong wrapKey, TokenKeyType type, byte[] blob, string mechanism, byte[] goodBlob)
+        Module module, ulong session, ulong wrapKey, TokenKeyType type, byte[] blob, string mechanism, byte[] goodBlob, bool isExtractable)
     {
         Kind kind = KindOf(type);
         CheckMechanism(kind, mechanism);
@@ -105,7 +106,7 @@ internal static class TokenKeyObjects
         ulong key;
         try
         {
-            using Template template = UnwrapTemplate(kind);
+            using Template template = UnwrapTemplate(kind, isExtractable);
             key = module.Unwrap(session, kind.Wrap, wrapKey, blob, template);
         }
         catch (Pkcs11Exception exception) when (MayMeanBadBlob((CKR)exception.ReturnValue) && Unwraps(module, session, wrapKey, goodBlob))
@@ -115,7 +116,7 @@ internal static class TokenKeyObjects
 
         try
         {
-            return (key, CheckAttributes(module, session, type, kind, key));
+            return (key, CheckAttributes(module, session, type, kind, key, isExtractable));
         }
         catch
         {
@@ -146,8 +147,8 @@ internal static class TokenKeyObjects
         _ => throw new ArgumentOutOfRangeException(nameof(type), type, "No key has this type."),
     };
 
-    private static Template UnwrapTemplate(Kind kind) =>
-        PrivateTemplate(kind, isExtractable: false).Add(CKA.CKA_CLASS, kind.Class).Add(CKA.CKA_KEY_TYPE, kind.Type);
+    private static Template UnwrapTemplate(Kind kind, bool isExtractable) =>
+        PrivateTemplate(kind, isExtractable).Add(CKA.CKA_CLASS, kind.Class).Add(CKA.CKA_KEY_TYPE, kind.Type);
 
     private static Template PrivateTemplate(Kind kind, bool isExtractable)
     {
@@ -174,7 +175,7 @@ internal static class TokenKeyObjects
     {
         try
         {
-            using Template template = UnwrapTemplate(s_aes);
+            using Template template = UnwrapTemplate(s_aes, isExtractable: false);
             module.DestroyObject(session, module.Unwrap(session, s_aes.Wrap, wrapKey, goodBlob, template));
             return true;
         }
@@ -185,11 +186,11 @@ internal static class TokenKeyObjects
     }
 
     /// <summary>Reads back what was asked for (some tokens hand out keys that can be read), and what kind of key it is.</summary>
-    private static byte[]? CheckAttributes(Module module, ulong session, TokenKeyType type, Kind kind, ulong key)
+    private static byte[]? CheckAttributes(Module module, ulong session, TokenKeyType type, Kind kind, ulong key, bool isExtractable)
     {
         foreach ((CKA attribute, byte expected) in new[]
         {
-            (CKA.CKA_PRIVATE, (byte)1), (CKA.CKA_SENSITIVE, (byte)1), (CKA.CKA_EXTRACTABLE, (byte)0), (CKA.CKA_TOKEN, (byte)0),
+            (CKA.CKA_PRIVATE, (byte)1), (CKA.CKA_SENSITIVE, (byte)1), (CKA.CKA_EXTRACTABLE, isExtractable ? (byte)1 : (byte)0), (CKA.CKA_TOKEN, (byte)0),
         })
         {
             if (module.Attribute(session, key, attribute) is not [byte flag] || (flag != 0) != (expected != 0))

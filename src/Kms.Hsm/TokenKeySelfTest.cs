@@ -61,7 +61,7 @@ internal static class TokenKeySelfTest
                 .Add(CKA.CKA_WRAP, true).Add(CKA.CKA_UNWRAP, true).Add(CKA.CKA_VALUE_LEN, KeyLength));
         made.Add(wrapping);
         byte[] blob = TokenKeyObjects.Wrap(module, session, wrapping, type, original);
-        (ulong key, _) = TokenKeyObjects.Unwrap(module, session, wrapping, type, blob, TokenKeyObjects.WrapName(type), goodBlob: []);
+        (ulong key, _) = TokenKeyObjects.Unwrap(module, session, wrapping, type, blob, TokenKeyObjects.WrapName(type), goodBlob: [], isExtractable: false);
         made.Add(key);
         return key;
     }

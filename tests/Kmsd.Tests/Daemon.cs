@@ -98,6 +98,10 @@ internal sealed class Daemon : IAsyncDisposable
 
     public RootKeyWatch RootWatch { get; private set; } = null!;
 
+    public RootRotation RootRotation { get; private set; } = null!;
+
+    public RootWork RootWork { get; private set; } = null!;
+
     public Operations Operations { get; private set; } = null!;
 
     public RotationService Rotation { get; private set; } = null!;
@@ -130,15 +134,19 @@ internal sealed class Daemon : IAsyncDisposable
         using ListLoggerFactory logs = new();
         LoaderLog = logs.Of<CatalogueLoader>();
         AnchorLog = logs.Of<Anchor>();
-        Installation installation = await Installation.OpenAsync(Path, _ => Root, _options.Anchor, judge, Clock, logs);
+        Installation installation = await Installation.OpenAsync(Path, OpenRoot, _options.Anchor, judge, Clock, logs);
         _installation = installation;
         Operators operators = new(_options.Operators, _options.RootAdministrators);
         LastSeen = new LastSeen(installation.LastSeenAt, installation.Database, installation.Authenticator, Writer, Clock);
         Strangers = new StrangerCounter(Writer, installation.Database, Clock, new ListLogger<StrangerCounter>());
         Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
+        RootRotation?.Dispose();
+        RootRotation = installation.NewRotation(operators, _options.RotateDays);
+        await RootRotation.RemovePlannedAsync();
+        RootWork = installation.NewRootWork(operators, logs);
         Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
         Operations = Serve.Wire(
-            installation, _options, operators, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
+            installation, _options, operators, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
             new ListLogger(), Clock);
         ToldNotices told = new(installation.Reader);
         Deletion = new DeletionService(
@@ -147,6 +155,18 @@ internal sealed class Daemon : IAsyncDisposable
         Retention = new RetentionService(
             Catalogue, History, Erasure, new HistoryReader(installation.Reader), Notices, Strangers, Writer, _options.RetainDays, Clock, new ListLogger<RetentionService>());
         RootWatch = new RootKeyWatch(installation.Generations, Notices, told, Writer, operators, new ListLogger<RootKeyWatch>());
+    }
+
+    private MemoryRootKey OpenRoot(IReadOnlyList<StoredGeneration> generations)
+    {
+        StoredGeneration current = generations.Single(one => one.State == GenerationState.Current);
+        if (!Root.Generations.Contains(current.Number))
+        {
+            throw new StartupException(ExitCode.Configuration, "The root key isn't in this token.");
+        }
+
+        Root.Use(current.Number);
+        return Root;
     }
 
     public async Task StopAsync()
@@ -251,6 +271,7 @@ internal sealed class Daemon : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await StopAsync();
+        RootRotation?.Dispose();
         Root.Dispose();
         _folder.Dispose();
     }

@@ -78,6 +78,8 @@ namespace Kms.Client.Protocol;
 [JsonSerializable(typeof(UsageReportRequest))]
 [JsonSerializable(typeof(UsageReportResult))]
 [JsonSerializable(typeof(RootStatusResult))]
+[JsonSerializable(typeof(RotateRootRequest))]
+[JsonSerializable(typeof(RetireRootRequest))]
 [JsonSerializable(typeof(MetricsResult))]
 [JsonSerializable(typeof(StatusResult))]
 [JsonSerializable(typeof(WhoAmIResult))]

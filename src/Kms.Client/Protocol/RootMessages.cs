@@ -1,6 +1,23 @@
 namespace Kms.Client.Protocol;
 
-/// <summary>Answer of <c>root.status</c></summary>
+/// <summary>Parameters of <c>root.rotate</c></summary>
+public sealed class RotateRootRequest
+{
+    /// <summary>Why; 1 to 100 characters, kept in the history.</summary>
+    public required string Reason { get; init; }
+}
+
+/// <summary>Parameters of <c>root.retire</c></summary>
+public sealed class RetireRootRequest
+{
+    /// <summary>The generation whose keys are destroyed.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary>Why; 1 to 100 characters, kept in the history.</summary>
+    public required string Reason { get; init; }
+}
+
+/// <summary>Answer of <c>root.status</c>, <c>root.rotate</c> and <c>root.retire</c></summary>
 public sealed class RootStatusResult
 {
     /// <summary>The current generation.</summary>
@@ -18,7 +35,7 @@ public sealed class RootStatusResult
     /// <summary>Who holds shares of it.</summary>
     public required CustodyDescription Custody { get; init; }
 
-    /// <summary>Every generation in the token, oldest first.</summary>
+    /// <summary>Every generation that isn't retired, oldest first.</summary>
     public required RootGenerationDescription[] Generations { get; init; }
 
     /// <summary>How far the re-wrapping of versions under the current generation is.</summary>
@@ -38,7 +55,7 @@ public sealed class RootGenerationDescription
     /// <summary>Its number, from 1.</summary>
     public required long Generation { get; init; }
 
-    /// <summary><c>current</c> or <c>old</c>.</summary>
+    /// <summary><c>current</c>, <c>old</c>, <c>planned</c> (being made) or <c>retiring</c> (being destroyed).</summary>
     public required string State { get; init; }
 
     /// <summary><c>token</c> or <c>ceremony</c>.</summary>

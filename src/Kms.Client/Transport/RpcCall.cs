@@ -154,6 +154,12 @@ internal static class RpcCalls
     public static RpcCall<EmptyRequest, RootStatusResult> ReadRootStatus { get; } =
         new("root.status", true, s_json.EmptyRequest, s_json.RootStatusResult);
 
+    public static RpcCall<RotateRootRequest, RootStatusResult> RotateRoot { get; } =
+        new("root.rotate", false, s_json.RotateRootRequest, s_json.RootStatusResult);
+
+    public static RpcCall<RetireRootRequest, RootStatusResult> RetireRoot { get; } =
+        new("root.retire", false, s_json.RetireRootRequest, s_json.RootStatusResult);
+
     public static RpcCall<EmptyRequest, MetricsResult> ReadMetrics { get; } =
         new("system.metrics", true, s_json.EmptyRequest, s_json.MetricsResult);
 }

@@ -16,6 +16,13 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
     public async Task<VerifyHistoryResult> RunAsync(Caller caller, CancellationToken cancellationToken)
     {
         operators.Require(caller);
+        HistoryVerdict verdict = await ProveAsync(cancellationToken);
+        return new VerifyHistoryResult { Ok = verdict.IsGood, Entries = verdict.Entries, FirstBad = verdict.FirstBad };
+    }
+
+    /// <summary>As for anybody who may ask.</summary>
+    public async Task<HistoryVerdict> ProveAsync(CancellationToken cancellationToken)
+    {
         using (await erasure.HoldAsync(cancellationToken))
         {
             // The segments after the head: one that was begun since may be among them, and isn't reached.
@@ -28,8 +35,7 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
                 cancellationToken.ThrowIfCancellationRequested();
             }
 
-            HistoryVerdict verdict = verifier.Finish(last);
-            return new VerifyHistoryResult { Ok = verdict.IsGood, Entries = verdict.Entries, FirstBad = verdict.FirstBad };
+            return verifier.Finish(last);
         }
     }
 

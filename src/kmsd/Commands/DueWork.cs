@@ -9,7 +9,7 @@ namespace Kmsd.Commands;
 /// <summary>What the daemon does by itself, on the times that are stored: rotations, deletions, purges, retention, notices of the root key; and what keeps the log short and the anchor near.</summary>
 internal sealed class DueWork(
     RotationService rotation, DeletionService deletion, RetentionService retention, RootKeyWatch watch, StrangerCounter strangers, LogKeeper logKeeper,
-    AnchorKeeper anchorKeeper)
+    AnchorKeeper anchorKeeper, AutomaticRootRotation rootRotation)
 {
     private const int LooksBetweenCounts = 5;
 
@@ -22,6 +22,7 @@ internal sealed class DueWork(
         await anchorKeeper.RunAsync(stopping);
         await rotation.RunDueAsync(now, stopping);
         await deletion.RunDueAsync(now, stopping);
+        await rootRotation.RunDueAsync(now);
         await watch.RunDueAsync(now, stopping);
         await retention.RunDueAsync(now, stopping);
         if (++_looks % LooksBetweenCounts == 0)

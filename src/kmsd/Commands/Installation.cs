@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kms.Client.Protocol;
 using Kms.Hsm;
+using Kmsd.Access;
 using Kmsd.Configuration;
 using Kmsd.History;
 using Kmsd.Hosting;
@@ -8,6 +9,7 @@ using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
+using Kmsd.Rotation;
 using Kmsd.Storage;
 using Microsoft.Extensions.Logging;
 
@@ -20,9 +22,11 @@ namespace Kmsd.Commands;
 internal sealed class Installation : IDisposable
 {
     private readonly GenerationKeys _rowKeys;
+    private readonly TimeProvider _clock;
 
     private Installation(Proof proof, Catalogue catalogue, ILoggerFactory logs, TimeProvider clock, bool isAnchored)
     {
+        _clock = clock;
         Database = proof.Database;
         Instance = proof.Instance;
         Root = proof.Root;
@@ -124,6 +128,15 @@ internal sealed class Installation : IDisposable
                 exception.Code == KmsErrorCode.StorageUnavailable ? ExitCode.CannotCreate : ExitCode.TokenAbsent, exception.Message, exception);
         }
     }
+
+    /// <summary>What gives its root key a new generation.</summary>
+    public RootRotation NewRotation(Operators operators, int rotateDays) => new(
+        Root, _rowKeys, Generations, Authenticator, Catalogue, History, Notices, Writer, operators, Instance.Id, rotateDays, _clock);
+
+    /// <summary>What carries over what older generations carry.</summary>
+    public RootWork NewRootWork(Operators operators, ILoggerFactory logs) => new(
+        Root, _rowKeys, Generations, Authenticator, Rows, Database, Reader, () => Instance, Catalogue, History, Notices, Writer, operators, _clock,
+        logs.CreateLogger<RootWork>());
 
     public void Dispose()
     {

@@ -59,7 +59,10 @@ internal static class Serve
         LastSeen lastSeen = new(installation.LastSeenAt, installation.Database, installation.Authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
         Operators operators = new(options.Operators, options.RootAdministrators);
-        Operations operations = Wire(installation, options, operators, cache, connections, units, lastSeen, logs.CreateLogger<ListNotifications>(), clock);
+        using RootRotation rootRotation = installation.NewRotation(operators, options.RotateDays);
+        await rootRotation.RemovePlannedAsync();
+        RootWork rootWork = installation.NewRootWork(operators, logs);
+        Operations operations = Wire(installation, options, operators, rootRotation, rootWork, cache, connections, units, lastSeen, logs.CreateLogger<ListNotifications>(), clock);
         StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
         ToldNotices told = new(reader);
         using LogKeeper logKeeper = new(path, writer, logs.CreateLogger<LogKeeper>());
@@ -71,7 +74,8 @@ internal static class Serve
             new RootKeyWatch(installation.Generations, notices, told, writer, operators, logs.CreateLogger<RootKeyWatch>()),
             strangers,
             logKeeper,
-            new AnchorKeeper(installation.Anchor, installation.Root, writer));
+            new AnchorKeeper(installation.Anchor, installation.Root, writer),
+            new AutomaticRootRotation(rootRotation, installation.Generations, options.RotatesRootByItself, logs.CreateLogger<AutomaticRootRotation>()));
 
         using Socket listener = ServiceSocket.TakeHandedOver()
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
@@ -81,7 +85,7 @@ internal static class Serve
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             installation.Hub);
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
-        using Service service = new(server, writer, cache, due, options.CacheIdle, clock);
+        using Service service = new(server, writer, cache, due, rootWork, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();
@@ -93,8 +97,8 @@ internal static class Serve
     }
 
     internal static Operations Wire(
-        Installation installation, DaemonOptions options, Operators operators, MaterialCache cache, ConnectionCounter connections,
-        UnitRules units, LastSeen lastSeen, ILogger log, TimeProvider clock)
+        Installation installation, DaemonOptions options, Operators operators, RootRotation rootRotation, RootWork rootWork, MaterialCache cache,
+        ConnectionCounter connections, UnitRules units, LastSeen lastSeen, ILogger log, TimeProvider clock)
     {
         CatalogueLedger catalogue = installation.Catalogue;
         HistoryLog history = installation.History;
@@ -110,6 +114,7 @@ internal static class Serve
         ChangeKey change = new(catalogue, history, notices, writer, clock);
         HistoryReader reader = new(installation.Reader);
         RootStatus status = new(installation.Generations);
+        VerifyHistory verify = new(history, installation.Erasure, installation.Reader, root, installation.Instance.Id, operators);
         return new Operations
         {
             CreateKey = new CreateKey(
@@ -148,12 +153,15 @@ internal static class Serve
             AddMember = new AddMember(catalogue, grants, history, writer, operators, clock),
             RemoveMember = new RemoveMember(catalogue, grants, history, notices, writer, operators, clock),
             ListHistory = new ListHistory(catalogue, reader, operators),
-            VerifyHistory = new VerifyHistory(history, installation.Erasure, installation.Reader, root, installation.Instance.Id, operators),
+            VerifyHistory = verify,
             ExportHistory = new ExportHistory(reader, operators),
             ReportUsage = new ReportUsage(catalogue, new UsageReader(installation.Reader), operators, clock),
             ListNotifications = new ListNotifications(installation.Reader, installation.ReaderAuthenticator, log),
             AcknowledgeNotifications = new AcknowledgeNotifications(notices, writer),
             ReadRootStatus = new ReadRootStatus(catalogue, status, operators),
+            RotateRoot = new RotateRoot(rootRotation, installation.Generations, operators),
+            RetireRoot = new RetireRoot(
+                installation.Generations, rootWork, catalogue, history, verify.ProveAsync, installation.Reader, writer, operators, clock),
             ReadStatus = new ReadStatus(catalogue, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
         };

@@ -1,4 +1,5 @@
 using Kmsd.Keys;
+using Kmsd.Rotation;
 using Kmsd.Rpc;
 using Kmsd.Storage;
 using Microsoft.Extensions.Hosting;
@@ -8,7 +9,7 @@ namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
 internal sealed partial class Service(
-    RpcServer server, Writer writer, MaterialCache cache, DueWork due, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
+    RpcServer server, Writer writer, MaterialCache cache, DueWork due, RootWork rootWork, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
 {
     private static readonly TimeSpan s_longestSweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
@@ -29,10 +30,11 @@ internal sealed partial class Service(
         TimeSpan dueInterval = s_dueInterval;
         ShortenForTest(ref dueInterval);
         Task working = EveryAsync(dueInterval, RunDueAsync, stoppingToken);
+        Task carrying = EveryAsync(dueInterval, rootWork.RunAsync, stoppingToken);
         notifier.Notify(ServiceState.Ready);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
-        Task first = await Task.WhenAny(writer.Broken, serving, sweeping, working);
+        Task first = await Task.WhenAny(writer.Broken, serving, sweeping, working, carrying);
         if (first.IsFaulted || !stoppingToken.IsCancellationRequested)
         {
             await first;
@@ -42,6 +44,7 @@ internal sealed partial class Service(
         notifier.Notify(ServiceState.Stopping);
         await serving;
         await working;
+        await carrying;
         await due.EndAsync();
         await writer.StopAsync();
         await sweeping;

@@ -50,6 +50,9 @@ internal sealed record DaemonOptions
 
     public int RotateDays { get; set; } = 365;
 
+    /// <summary><c>rotate = automatic</c>: a root key of the token is rotated without being asked for.</summary>
+    public bool RotatesRootByItself { get; set; }
+
     public int Connections { get; set; } = 4096;
 
     public int ConnectionsPerUid { get; set; } = 2048;

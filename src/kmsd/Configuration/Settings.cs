@@ -46,7 +46,7 @@ internal static class Settings
         {
             ["administrators"] = (options, entry) => options.RootAdministrators = Principals(entry),
             ["rotate_days"] = (options, entry) => options.RotateDays = Number(entry, 1, 365),
-            ["rotate"] = (_, entry) => Only(entry, "manual"),
+            ["rotate"] = (options, entry) => options.RotatesRootByItself = OneOf(entry, "manual", "automatic") == "automatic",
         },
         ["limits"] = new(StringComparer.Ordinal)
         {
@@ -185,6 +185,10 @@ internal static class Settings
     };
 
     /// <summary>Refuses every value but those that this version can honour.</summary>
+    private static string OneOf(ConfigurationEntry entry, string one, string other) => entry.Value == one || entry.Value == other
+        ? entry.Value
+        : throw entry.Refuse($"'{entry.Key}' is {one} or {other}.");
+
     private static void Only(ConfigurationEntry entry, params ReadOnlySpan<string> values)
     {
         if (!values.Contains(entry.Value))

@@ -77,25 +77,19 @@ internal sealed class ReadDeletedKeyHistory(
 internal sealed class PurgeDeletedKey(
     CatalogueLedger catalogue, HistoryReader reader, HistoryErasure erasure, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
 {
-    private const int MostReasonCharacters = 100;
     private const int EntriesAtOnce = 4096;
 
     public async Task<EmptyResult> RunAsync(Caller caller, PurgeDeletedKeyRequest request, CancellationToken cancellationToken)
     {
         operators.Require(caller);
-        if (request.Reason.Length is < 1 or > MostReasonCharacters || request.Reason.Any(char.IsControl))
-        {
-            throw new KmsException(
-                KmsErrorCode.InvalidParams, $"A reason is 1 to {MostReasonCharacters} characters, without control characters.");
-        }
-
+        string reason = Reason.Check(request.Reason);
         KeyTag tag = ParseTag(request.Tag);
         if (!catalogue.Current.Deleted.ContainsKey(tag))
         {
             throw Refusals.NoSuchKey();
         }
 
-        await RunAsync(tag, caller, request.Reason, cancellationToken);
+        await RunAsync(tag, caller, reason, cancellationToken);
         return new EmptyResult();
     }
 

@@ -120,7 +120,8 @@ internal sealed class Anchor(
     /// <summary>Writes what is committed, and what is about to be.</summary>
     private void Write(SetState? pending)
     {
-        AnchorRecord record = new(++_writeNumber, authenticator.Generation, lineage, rows.Committed, pending, _onDisk);
+        // By a generation that the database names already: it may be that what is about to be never comes.
+        AnchorRecord record = new(++_writeNumber, authenticator.CommittedGeneration, lineage, rows.Committed, pending, _onDisk);
         FaultPoint.Reach("anchor.before-write");
         try
         {

@@ -41,7 +41,7 @@ internal sealed record AnchorRecord(
             at += sizeof(long);
         }
 
-        foreach (byte[] field in new[] { Lineage, Settled.Root, Pending?.Root ?? new byte[HashLength], History.Link, authenticator.Code(Row(authenticator)) })
+        foreach (byte[] field in new[] { Lineage, Settled.Root, Pending?.Root ?? new byte[HashLength], History.Link, authenticator.Code(Row(authenticator), Generation) })
         {
             field.CopyTo(bytes, at);
             at += field.Length;

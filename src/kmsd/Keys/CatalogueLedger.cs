@@ -142,6 +142,88 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         Staged = Staged.Without(remains);
     }
 
+    /// <summary>
+    /// Writes a key's rows anew under the current root generation, and adds material that it carries. Of what was re-wrapped from
+    /// material that isn't the version's any more, nothing is taken.
+    /// </summary>
+    /// <param name="key">As it is staged.</param>
+    /// <param name="rewrapped">By the versions' numbers: from what, and what came of it.</param>
+    public void Rewrap(Key key, IReadOnlyDictionary<long, (SealedMaterial From, SealedMaterial To)> rewrapped)
+    {
+        byte[] tag = key.Tag.ToBytes();
+        Usage usage = key.Usage.Staged;
+        database.Prepare("""
+            UPDATE keys SET mac_generation = $2, encoding_version = $3, row_code = $4, usage_count = $5, last_used_at = $6, usage_code = $7
+            WHERE tag = $1
+            """).BindAll(
+            tag, authenticator.Generation, RowEncoding.Version, rows.Put(KeyRows.Key(authenticator, key)), usage.Calls,
+            usage.LastUsedAt?.ToUnixTimeMilliseconds(), authenticator.Code(KeyRows.KeyUsage(authenticator, key.Tag, usage))).ExecuteOne();
+        foreach (KeyVersion version in key.Versions)
+        {
+            Recode(key.Tag, version);
+            if (rewrapped.TryGetValue(version.Number, out (SealedMaterial From, SealedMaterial To) made) && ReferenceEquals(version.Material, made.From))
+            {
+                Insert(key.Tag, version.Number, made.To);
+                key = key.With(version with { Material = made.To });
+            }
+        }
+
+        Statement recode = database.Prepare("""
+            UPDATE grants SET mac_generation = $4, encoding_version = $5, row_code = $6 WHERE tag = $1 AND principal = $2 AND role = $3
+            """);
+        foreach (Grant grant in key.Grants)
+        {
+            recode.BindAll(
+                tag, grant.Principal.ToString(), Wire.KeyRoles[grant.Role], authenticator.Generation, RowEncoding.Version,
+                rows.Put(KeyRows.Grant(authenticator, key.Tag, grant))).ExecuteOne();
+        }
+
+        Staged = Staged.With(key);
+    }
+
+    /// <summary>Writes a store's rows anew under the current root generation.</summary>
+    public void Recode(KeyStore store)
+    {
+        database.Prepare("UPDATE stores SET mac_generation = $2, encoding_version = $3, row_code = $4 WHERE store_id = $1").BindAll(
+            store.Id.ToBytes(), authenticator.Generation, RowEncoding.Version, rows.Put(KeyRows.Store(authenticator, store))).ExecuteOne();
+        foreach (Member member in store.Members)
+        {
+            Put(store.Id, member);
+        }
+    }
+
+    /// <summary>Writes the row of a deleted key anew under the current root generation.</summary>
+    public void Recode(DeletedKey deleted) => database.Prepare(
+        "UPDATE deleted_keys SET mac_generation = $2, encoding_version = $3, row_code = $4 WHERE tag = $1").BindAll(
+        deleted.Tag.ToBytes(), authenticator.Generation, RowEncoding.Version, rows.Put(KeyRows.Deleted(authenticator, deleted))).ExecuteOne();
+
+    /// <summary>
+    /// Overwrites material of a root generation that is being retired. The write-ahead log must be emptied after the commit.
+    /// </summary>
+    /// <param name="generation">Whose keys nothing needs any more.</param>
+    /// <param name="most">How many at a time.</param>
+    /// <returns>How many it were.</returns>
+    public int DestroyMaterial(long generation, int most)
+    {
+        List<(KeyTag Tag, long Version)> found = [];
+        database.Prepare($"SELECT tag, version FROM version_material WHERE generation = $1 AND NOT ({DestroyedMaterial.IsDestroyed}) LIMIT $2")
+            .BindAll(generation, most).Query(reader => found.Add((KeyTag.FromBytes(reader.GetBlob(0)), reader.GetInt64(1))));
+        foreach ((KeyTag tag, long version) in found)
+        {
+            DestroyedMaterial.Overwrite(database, tag.ToBytes(), version, generation);
+            rows.Remove(KeyRows.MaterialId(authenticator, tag, version, generation));
+        }
+
+        return found.Count;
+    }
+
+    /// <summary>Everything up to here is counted, though the last entries are of no use: a start needn't read them.</summary>
+    public void AdvanceMark(long sequence)
+    {
+        _usage = _usage with { Sequence = sequence };
+        _usage.Put(database, authenticator);
+    }
+
     public void Add(KeyTag tag, Grant grant)
     {
         database.Prepare("""
@@ -361,14 +443,27 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             RowEncoding.Version, rows.Put(KeyRows.Version(authenticator, tag, version)), usage.Calls, usage.Items,
             usage.LastUsedAt?.ToUnixTimeMilliseconds(),
             authenticator.Code(KeyRows.VersionUsage(authenticator, tag, version.Number, usage))).ExecuteOne();
-        SealedMaterial material = version.Material;
+        Insert(tag, version.Number, version.Material);
+    }
+
+    private void Recode(KeyTag tag, KeyVersion version)
+    {
+        Usage usage = version.Usage.Staged;
         database.Prepare("""
+            UPDATE versions SET mac_generation = $3, encoding_version = $4, row_code = $5, usage_count = $6, item_count = $7, last_used_at = $8,
+                usage_code = $9 WHERE tag = $1 AND version = $2
+            """).BindAll(
+            tag.ToBytes(), version.Number, authenticator.Generation, RowEncoding.Version, rows.Put(KeyRows.Version(authenticator, tag, version)),
+            usage.Calls, usage.Items, usage.LastUsedAt?.ToUnixTimeMilliseconds(),
+            authenticator.Code(KeyRows.VersionUsage(authenticator, tag, version.Number, usage))).ExecuteOne();
+    }
+
+    private void Insert(KeyTag tag, long version, SealedMaterial material) => database.Prepare("""
             INSERT INTO version_material (tag, version, generation, mechanism, token_family, blob, binding, mac_generation,
                 encoding_version, row_code)
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
             """).BindAll(
-            tag.ToBytes(), version.Number, material.Generation, material.Mechanism, material.TokenFamily, material.Blob,
+            tag.ToBytes(), version, material.Generation, material.Mechanism, material.TokenFamily, material.Blob,
             material.Binding, authenticator.Generation, RowEncoding.Version,
-            rows.Put(KeyRows.Material(authenticator, tag, version.Number, material))).ExecuteOne();
-    }
+            rows.Put(KeyRows.Material(authenticator, tag, version, material))).ExecuteOne();
 }

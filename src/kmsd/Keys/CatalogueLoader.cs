@@ -107,7 +107,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
 
     private void ReadMaterial() => database.Prepare("""
         SELECT tag, version, generation, mechanism, token_family, blob, mac_generation, encoding_version, row_code, binding
-        FROM version_material
+        FROM version_material ORDER BY generation
         """).Query(reader =>
         {
             if (!TryTag(reader, out KeyTag tag))
@@ -117,11 +117,18 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
             }
 
             SealedMaterial material = new(reader.GetInt64(2), reader.GetString(3), reader.GetString(4), reader.GetBlob(5), reader.GetBlobOrNull(9));
-            if (!authenticator.Verify(KeyRows.Material(authenticator, tag, reader.GetInt64(1), material), reader.GetCode(6))
-                || !_material.TryAdd((tag, reader.GetInt64(1)), material))
+            if (!authenticator.Knows(material.Generation))
+            {
+                return; // Left over from a generation that is being retired; if there is nothing else, the version has no material.
+            }
+
+            if (!authenticator.Verify(KeyRows.Material(authenticator, tag, reader.GetInt64(1), material), reader.GetCode(6)))
             {
                 _ = _badKeys.Add(tag);
             }
+
+            // In rising order of generations: the newest that carries it counts.
+            _material[(tag, reader.GetInt64(1))] = material;
         });
 
     private void ReadVersions() => database.Prepare("""
@@ -144,7 +151,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
 
             StoredCode code = reader.GetCode(8);
             if (!authenticator.Verify(KeyRows.Version(authenticator, tag, version), code)
-                || !authenticator.Verify(
+                || !authenticator.VerifyByAny(
                     KeyRows.VersionUsage(authenticator, tag, version.Number, version.Usage.Committed), code with { Code = reader.GetBlob(11) }))
             {
                 _ = _badKeys.Add(tag);
@@ -293,7 +300,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
             || !hasEveryVersion
             || reader.GetInt64(13) != key.CurrentVersion.Number
             || !authenticator.Verify(KeyRows.Key(authenticator, key), code)
-            || !authenticator.Verify(
+            || !authenticator.VerifyByAny(
                 KeyRows.KeyUsage(authenticator, key.Tag, key.Usage.Committed), code with { Code = reader.GetBlob(19) }))
         {
             _ = _badKeys.Add(key.Tag);

@@ -1,6 +1,7 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Storage;
+using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 
 namespace Kmsd.Notifications;
@@ -75,6 +76,45 @@ internal sealed class NoticeLog : IBatchParticipant
     public void RemoveOld(DateTimeOffset now) => _database.Prepare("DELETE FROM notifications WHERE at < $1")
         .BindAll((now - Kept).ToUnixTimeMilliseconds()).Execute();
 
+    /// <summary>
+    /// Codes notices anew under the current root generation, and once through with them the cursors. What doesn't verify stays as it is.
+    /// </summary>
+    /// <param name="after">The row after which to begin.</param>
+    /// <param name="most">How many rows to look at.</param>
+    /// <returns>The last row that was looked at; null once there are no more.</returns>
+    public long? Recode(long after, int most)
+    {
+        List<(long Row, string Principal, NotificationDescription Notice, StoredCode Code)> found = [];
+        _database.Prepare("""
+            SELECT sequence, principal, at, kind, tag, key_name, store, by, detail, mac_generation, encoding_version, row_code, rowid
+            FROM notifications WHERE rowid > $1 ORDER BY rowid LIMIT $2
+            """).BindAll(after, most).Query(reader => found.Add((reader.GetInt64(12), reader.GetString(1), NoticeRows.Read(reader), reader.GetCode(9))));
+        foreach ((long row, string principal, NotificationDescription notice, StoredCode code) in found)
+        {
+            RowEncoding encoding() => NoticeRows.Notice(_authenticator, notice.Sequence, principal, notice);
+            if (_authenticator.Verify(encoding(), code))
+            {
+                _database.Prepare("UPDATE notifications SET mac_generation = $2, encoding_version = $3, row_code = $4 WHERE rowid = $1").BindAll(
+                    row, _authenticator.Generation, RowEncoding.Version, _authenticator.Code(encoding())).ExecuteOne();
+            }
+        }
+
+        if (found.Count == most)
+        {
+            return found[^1].Row;
+        }
+
+        List<string> readers = [];
+        _database.Prepare("SELECT reader FROM notification_cursors").Query(reader => readers.Add(reader.GetString(0)));
+        foreach (string reader in readers)
+        {
+            // The one that belongs to nobody says more than its code: it never goes back.
+            PutCursor(reader, reader == Nobody ? _last : NoticeRows.ReadCursor(_database, _authenticator, reader));
+        }
+
+        return null;
+    }
+
     public void Mark() => _mark = _staged.Count;
 
     public void ReturnToMark()
@@ -128,6 +168,19 @@ internal sealed class NoticeLog : IBatchParticipant
 /// <summary>How notices and cursors are encoded for their codes.</summary>
 internal static class NoticeRows
 {
+    /// <summary>A row: sequence, principal, at, kind, tag, key_name, store, by, detail.</summary>
+    public static NotificationDescription Read(SqliteDataReader reader) => new()
+    {
+        Sequence = reader.GetInt64(0),
+        At = reader.GetTime(2),
+        Kind = reader.GetString(3),
+        Key = reader.GetBlobOrNull(4) is byte[] tag ? Convert.ToHexStringLower(tag) : null,
+        KeyName = reader.GetTextOrNull(5),
+        Store = reader.GetTextOrNull(6),
+        By = reader.GetTextOrNull(7),
+        Detail = reader.GetTextOrNull(8),
+    };
+
     public static RowEncoding Notice(RowAuthenticator authenticator, long sequence, string principal, NotificationDescription notice) =>
         authenticator.Row("notifications").Add(sequence).Add(principal).Add(notice.At).Add(notice.Kind).Add(notice.Key)
             .Add(notice.KeyName).Add(notice.Store).Add(notice.By).Add(notice.Detail);

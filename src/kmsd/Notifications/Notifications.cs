@@ -2,7 +2,6 @@ using System.Text.Json;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Storage;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging;
 
 namespace Kmsd.Notifications;
@@ -43,7 +42,7 @@ internal sealed class ListNotifications(DatabaseReader database, RowAuthenticato
                     }
 
                     last = reader.GetInt64(0);
-                    NotificationDescription notice = Read(reader);
+                    NotificationDescription notice = NoticeRows.Read(reader);
                     if (authenticator.Verify(NoticeRows.Notice(authenticator, last, reader.GetString(1), notice), reader.GetCode(9)))
                     {
                         found.Add(notice);
@@ -57,18 +56,6 @@ internal sealed class ListNotifications(DatabaseReader database, RowAuthenticato
             },
             cancellationToken);
     }
-
-    private static NotificationDescription Read(SqliteDataReader reader) => new()
-    {
-        Sequence = reader.GetInt64(0),
-        At = reader.GetTime(2),
-        Kind = reader.GetString(3),
-        Key = reader.GetBlobOrNull(4) is byte[] tag ? Convert.ToHexStringLower(tag) : null,
-        KeyName = reader.GetTextOrNull(5),
-        Store = reader.GetTextOrNull(6),
-        By = reader.GetTextOrNull(7),
-        Detail = reader.GetTextOrNull(8),
-    };
 
     private static string ToJson(Caller caller)
     {

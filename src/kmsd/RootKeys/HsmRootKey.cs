@@ -18,9 +18,9 @@ internal sealed class HsmRootKey : RootKey
     private readonly byte[] _instanceId;
     private readonly string _anchorLabel;
     private readonly TimeSpan _timeout;
-    private readonly long _current;
-    private long _anchorWrites;
     private readonly ILogger _log;
+    private long _current;
+    private long _anchorWrites;
 
     // As many calls at a time as the token has sessions: a hung token holds this many threads and no more.
     private readonly SemaphoreSlim _calls;
@@ -53,7 +53,7 @@ internal sealed class HsmRootKey : RootKey
         _calls = new SemaphoreSlim(options.Sessions);
     }
 
-    public override long Generation => _current;
+    public override long Generation => Volatile.Read(ref _current);
 
     public override string TokenFamily => _token.Description.Family;
 
@@ -129,6 +129,47 @@ internal sealed class HsmRootKey : RootKey
         return CallAsync<HeldKey>(() => Unwrap(keys, type, material, publicKey, fields), cancellationToken);
     }
 
+    public override Task<SealedMaterial> RewrapAsync(
+        SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        RootGeneration old = KeysOf(material);
+        long generation = Generation;
+        byte[] oldFields = binding.ToAdditionalData(_instanceId, material.Generation);
+        byte[] fields = binding.ToAdditionalData(_instanceId, generation);
+        return protection == KeyProtection.Hsm
+            ? CallAsync(() => Rewrap(old, generation, HeldKeyBinding.TypeOf(binding.Type), material, publicKey, oldFields, fields), cancellationToken)
+            : CallAsync(() => Reseal(old, generation, material, oldFields, fields), cancellationToken);
+    }
+
+    public override Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned) => CallAsync(
+        () =>
+        {
+            RootGenerationDescriptor made = _token.CreateGeneration(planned.Descriptor);
+            _generations[made.Number] = (made, _token.OpenGeneration(made));
+            return planned with { Descriptor = made };
+        },
+        CancellationToken.None);
+
+    public override void Use(long generation)
+    {
+        _ = KeysOf(generation);
+        Volatile.Write(ref _current, generation);
+    }
+
+    public override Task DestroyGenerationAsync(StoredGeneration generation) => CallAsync(
+        () =>
+        {
+            if (generation.Number == Generation)
+            {
+                throw new InvalidOperationException("The current generation of the root key isn't destroyed.");
+            }
+
+            _ = _generations.TryRemove(generation.Number, out _);
+            _token.DestroyGeneration(generation.Descriptor);
+            return true;
+        },
+        CancellationToken.None);
+
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken) =>
         CallAsync(
             () =>
@@ -154,6 +195,32 @@ internal sealed class HsmRootKey : RootKey
         using TokenKey key = KeysOf(generation).GenerateKey(type, out WrappedKey wrapped);
         byte[] binding = HeldKeyBinding.Make(key, fields);
         return (new SealedMaterial(generation, wrapped.Mechanism, TokenFamily, wrapped.Blob, binding), wrapped.PublicKey);
+    }
+
+    private SealedMaterial Reseal(RootGeneration old, long generation, SealedMaterial material, byte[] oldFields, byte[] fields)
+    {
+        using SecretBytes opened = old.Open(material.Blob, oldFields);
+        byte[] blob = KeysOf(generation).Seal(opened, fields);
+        using SecretBytes again = KeysOf(generation).Open(blob, fields);
+        using SecretLease one = opened.Open();
+        using SecretLease other = again.Open();
+        return CryptographicOperations.FixedTimeEquals(one.Bytes, other.Bytes)
+            ? new SealedMaterial(generation, _generations[generation].Descriptor.SealMechanism, TokenFamily, blob)
+            : throw new SealedBlobException();
+    }
+
+    private SealedMaterial Rewrap(
+        RootGeneration old, long generation, TokenKeyType type, SealedMaterial material, byte[]? publicKey, byte[] oldFields, byte[] fields)
+    {
+        using TokenKey key = old.UnwrapKeyToWrap(type, material.Blob, material.Mechanism);
+        HeldKeyBinding.Check(key, material.Binding, publicKey, oldFields);
+        (byte[] blob, string mechanism) = KeysOf(generation).WrapKey(key);
+        byte[] binding = HeldKeyBinding.Make(key, fields);
+
+        // What the key made, the one out of the new blob must know.
+        using TokenKey again = KeysOf(generation).UnwrapKey(type, blob, mechanism);
+        HeldKeyBinding.Check(again, binding, publicKey, fields);
+        return new SealedMaterial(generation, mechanism, TokenFamily, blob, binding);
     }
 
     private HsmHeldKey Unwrap(RootGeneration keys, TokenKeyType type, SealedMaterial material, byte[]? publicKey, byte[] fields)

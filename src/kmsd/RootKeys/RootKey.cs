@@ -44,6 +44,28 @@ internal abstract class RootKey : IDisposable
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken);
 
+    /// <summary>A version's material, carried by the current generation: opened, sealed again, opened again and compared, in the token where it is held there.</summary>
+    /// <param name="material">Carried by an older generation.</param>
+    /// <param name="protection">How it was made.</param>
+    /// <param name="publicKey">As it was made with the key.</param>
+    /// <param name="binding">What it belongs to.</param>
+    /// <param name="cancellationToken">Ends the wait.</param>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, or <c>integrityFailure</c>: the blob isn't this version's.</exception>
+    public abstract Task<SealedMaterial> RewrapAsync(
+        SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken);
+
+    /// <summary>Makes the keys of a generation that was planned. It derives keys; it carries nothing before <see cref="Use"/>.</summary>
+    /// <returns>With check values.</returns>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned);
+
+    /// <summary>From now on this generation carries what is made.</summary>
+    public abstract void Use(long generation);
+
+    /// <summary>Destroys the keys of a generation, which must carry nothing any more. What is gone already is no error.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task DestroyGenerationAsync(StoredGeneration generation);
+
     /// <summary>What the token remembers of the database, in no order: several where a write was cut off.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task<IReadOnlyList<byte[]>> ReadAnchorsAsync();

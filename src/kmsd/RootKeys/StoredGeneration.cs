@@ -51,6 +51,10 @@ internal sealed record StoredGeneration(
     /// <summary>Its keys must be in the token.</summary>
     public bool IsInToken => State is GenerationState.Current or GenerationState.Old;
 
+    /// <summary>One whose keys are to be made.</summary>
+    public static StoredGeneration Plan(long number, byte[] instanceId, string origin, DateTimeOffset now, int rotateDays) => new(
+        RootGenerationDescriptor.Plan(checked((uint)number), instanceId), origin, GenerationState.Planned, Shares: null, now, now.AddDays(rotateDays));
+
     /// <summary>Adds the row, or replaces what it said.</summary>
     public void Put(Database database, RowAuthenticator authenticator, RowSet rows) => database.Prepare("""
         INSERT INTO root_generations (generation, origin, state, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check,

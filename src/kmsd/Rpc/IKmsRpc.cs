@@ -144,6 +144,12 @@ internal partial interface IKmsRpc
     [JsonRpcMethod("root.status", UseSingleObjectParameterDeserialization = true)]
     Task<RootStatusResult> RootStatusAsync(EmptyRequest request, CancellationToken cancellationToken);
 
+    [JsonRpcMethod("root.rotate", UseSingleObjectParameterDeserialization = true)]
+    Task<RootStatusResult> RotateRootAsync(RotateRootRequest request, CancellationToken cancellationToken);
+
+    [JsonRpcMethod("root.retire", UseSingleObjectParameterDeserialization = true)]
+    Task<RootStatusResult> RetireRootAsync(RetireRootRequest request, CancellationToken cancellationToken);
+
     [JsonRpcMethod("system.status", UseSingleObjectParameterDeserialization = true)]
     Task<StatusResult> StatusAsync(EmptyRequest request, CancellationToken cancellationToken);
 

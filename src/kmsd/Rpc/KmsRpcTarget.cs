@@ -94,6 +94,10 @@ internal sealed record Operations
 
     public required ReadRootStatus ReadRootStatus { get; init; }
 
+    public required RotateRoot RotateRoot { get; init; }
+
+    public required RetireRoot RetireRoot { get; init; }
+
     public required ReadStatus ReadStatus { get; init; }
 
     public required DescribeCaller DescribeCaller { get; init; }
@@ -249,6 +253,20 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller, Request
 
     public Task<RootStatusResult> RootStatusAsync(EmptyRequest request, CancellationToken cancellationToken) =>
         guard.RunAsync("root.status", request, () => operations.ReadRootStatus.Run(caller));
+
+    public Task<RootStatusResult> RotateRootAsync(RotateRootRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("root.rotate", request, async () =>
+        {
+            await operations.RotateRoot.RunAsync(caller, request);
+            return operations.ReadRootStatus.Run(caller);
+        });
+
+    public Task<RootStatusResult> RetireRootAsync(RetireRootRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("root.retire", request, async () =>
+        {
+            await operations.RetireRoot.RunAsync(caller, request, cancellationToken);
+            return operations.ReadRootStatus.Run(caller);
+        });
 
     public Task<StatusResult> StatusAsync(EmptyRequest request, CancellationToken cancellationToken) =>
         guard.RunAsync("system.status", request, () => operations.ReadStatus.Run(caller));

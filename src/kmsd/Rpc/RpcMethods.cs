@@ -76,6 +76,8 @@ internal static class RpcMethods
         new("notifications.acknowledge", typeof(AcknowledgeNotificationsRequest), typeof(EmptyResult), "Takes notifications out of the list."),
         new("notifications.subscribe", typeof(EmptyRequest), typeof(EmptyResult), "Sends notifications on this connection as they come."),
         new("root.status", typeof(EmptyRequest), typeof(RootStatusResult), "The root key, its generations and its custody."),
+        new("root.rotate", typeof(RotateRootRequest), typeof(RootStatusResult), "Makes a new generation of the root key."),
+        new("root.retire", typeof(RetireRootRequest), typeof(RootStatusResult), "Destroys an old generation of the root key."),
         new("system.status", typeof(EmptyRequest), typeof(StatusResult), "Whether the service is well."),
         new("system.whoAmI", typeof(EmptyRequest), typeof(WhoAmIResult), "What the kernel says of the caller."),
         new("rpc.discover", typeof(EmptyRequest), typeof(JsonElement), "This document.") { AnswerBytes = ListBytes },

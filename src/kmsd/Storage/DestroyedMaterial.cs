@@ -1,7 +1,7 @@
 namespace Kmsd.Storage;
 
 /// <summary>
-/// What destroyed keys leave in <c>version_material</c> until the next start: rows whose material is overwritten with zeros. Where
+/// What destroyed keys and retired root generations leave in <c>version_material</c> until the next start: rows whose material is overwritten with zeros. Where
 /// rows are removed SQLite joins half-empty pages, and leaves copies of rows that it moves in free space, which secure_delete doesn't
 /// overwrite; so a key that is deleted later would still be there. While the daemon serves, rows of this table are therefore
 /// appended, and overwritten in their place, and never removed or made longer.
@@ -17,6 +17,11 @@ internal static class DestroyedMaterial
     public static void Overwrite(Database database, byte[] tag) => database.Prepare(
         "UPDATE version_material SET blob = zeroblob(length(blob)), binding = zeroblob(length(binding)) WHERE tag = $1")
         .BindAll(tag).Execute();
+
+    /// <summary>Overwrites the material of a version that one root generation carries.</summary>
+    public static void Overwrite(Database database, byte[] tag, long version, long generation) => database.Prepare(
+        "UPDATE version_material SET blob = zeroblob(length(blob)), binding = zeroblob(length(binding)) WHERE tag = $1 AND version = $2 AND generation = $3")
+        .BindAll(tag, version, generation).ExecuteOne();
 
     /// <summary>At start: removes the rows that are left, and writes the others anew in their order, on pages that are zeroed before.</summary>
     public static void Sweep(Database database)

@@ -30,6 +30,9 @@ internal sealed class GenerationKeys : IDisposable
         }
     }
 
+    /// <summary>The numbers of those that are in use.</summary>
+    public ICollection<long> Generations => _keys.Keys;
+
     /// <summary>Null if no such generation is in use.</summary>
     public SecretBytes? Find(long generation) => _keys.GetValueOrDefault(generation);
 

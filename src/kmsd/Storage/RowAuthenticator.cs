@@ -22,16 +22,25 @@ internal sealed class RowAuthenticator(GenerationKeys keys, byte[] instanceId, l
     /// <summary>The root generation whose mac key vouches for what this makes.</summary>
     public long Generation { get; private set; } = generation;
 
+    /// <summary>The one that vouches in what is committed.</summary>
+    public long CommittedGeneration => _committed;
+
+    /// <summary>True if there is a key of a generation: it is neither planned nor retired.</summary>
+    public bool Knows(long generation) => keys.Find(generation) is not null;
+
     /// <summary>From this change on, another generation vouches; if the change isn't committed, the one before does again.</summary>
     public void Use(long next) => Generation = next;
 
     /// <summary>Starts the encoding of a row; it is valid until the next start.</summary>
     public RowEncoding Row(string table) => _encoding.Start(table).Add(instanceId.AsSpan());
 
-    public byte[] Code(RowEncoding row)
+    public byte[] Code(RowEncoding row) => Code(row, Generation);
+
+    /// <summary>The code by a certain generation.</summary>
+    public byte[] Code(RowEncoding row, long by)
     {
         byte[] code = new byte[CodeLength];
-        return TryCode(row, Generation, code) ? code : throw new InvalidOperationException($"Generation {Generation} of the root key isn't in use.");
+        return TryCode(row, by, code) ? code : throw new InvalidOperationException($"Generation {by} of the root key isn't in use.");
     }
 
     /// <summary>True if <paramref name="code"/> is the row's, made in the encoding and under a key that this reads.</summary>
@@ -42,6 +51,10 @@ internal sealed class RowAuthenticator(GenerationKeys keys, byte[] instanceId, l
             && TryCode(row, code.Generation, expected)
             && CryptographicOperations.FixedTimeEquals(expected, code.Code);
     }
+
+    /// <summary>True if <paramref name="code"/> is the row's by any generation that is in use: of counters, which move on while the rest of their row stays.</summary>
+    public bool VerifyByAny(RowEncoding row, StoredCode code) =>
+        Verify(row, code) || keys.Generations.Any(other => other != code.Generation && Verify(row, code with { Generation = other }));
 
     public void Mark() => _mark = Generation;
 

@@ -93,10 +93,17 @@ public sealed class SettingsTests
     }
 
     [Theory]
-    [InlineData("[root]\nrotate = automatic")]
     [InlineData("[token]\nwrap = cbc")]
     public void What_this_version_does_not_enforce_is_refused(string text) =>
         Assert.Contains("this version of kmsd knows", Refuse(text), StringComparison.Ordinal);
+
+    [Fact]
+    public void The_root_key_rotates_by_hand_or_by_itself()
+    {
+        Assert.False(Read("[root]\nrotate = manual").RotatesRootByItself);
+        Assert.True(Read("[root]\nrotate = automatic").RotatesRootByItself);
+        Assert.Contains("'rotate' is manual or automatic", Refuse("[root]\nrotate = yearly"), StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData("daemon", "max_message_bytes", 1024, 16 << 20)]

@@ -17,10 +17,17 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     private const int NonceLength = 12;
     private const int TagLength = 16;
 
-    private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
+    private readonly ConcurrentDictionary<long, byte[]> _keys = new([new(1, RandomNumberGenerator.GetBytes(32))]);
+    private long _generation = 1;
     private volatile bool _isAvailable = true;
 
-    public override long Generation => 1;
+    public override long Generation => _generation;
+
+    /// <summary>The generations whose keys it holds.</summary>
+    public IEnumerable<long> Generations => _keys.Keys.Order();
+
+    /// <summary>Called before keys of a generation are made; what it throws is thrown.</summary>
+    public Action? OnCreateGeneration { get; set; }
 
     public override string TokenFamily => "tests/memory";
 
@@ -47,8 +54,11 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>Called at each write of an anchor, before it; what it throws is thrown.</summary>
     public Action? OnAnchorWrite { get; set; }
 
+    /// <summary>Called at each write of an anchor, after it; what it throws is thrown.</summary>
+    public Action? OnAnchorWritten { get; set; }
+
     public SecretBytes DeriveKey(string label, long generation = 1) =>
-        new(HMACSHA256.HashData(_key, Encoding.UTF8.GetBytes($"{label}/{generation}")));
+        new(HMACSHA256.HashData(_keys[generation], Encoding.UTF8.GetBytes($"{label}/{generation}")));
 
     public override Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken)
     {
@@ -69,6 +79,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         AnchorWrites++;
         Anchors.Clear();
         Anchors.Add(anchor);
+        OnAnchorWritten?.Invoke();
         return Task.CompletedTask;
     }
 
@@ -89,7 +100,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     {
         byte[] blob = new byte[NonceLength + material.Length + TagLength];
         RandomNumberGenerator.Fill(blob.AsSpan(0, NonceLength));
-        using AesGcm gcm = new(_key, TagLength);
+        using AesGcm gcm = new(_keys[Generation], TagLength);
         using SecretLease lease = material.Open();
         gcm.Encrypt(
             blob.AsSpan(0, NonceLength), lease.Bytes, blob.AsSpan(NonceLength, material.Length), blob.AsSpan(^TagLength..),
@@ -129,7 +140,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     }
 
     /// <summary>The seal binds the fields already; this binds the public key, and serves as something to be mixed up.</summary>
-    private byte[] BindingOf(SealedMaterial material, byte[]? publicKey) => HMACSHA256.HashData(_key.AsSpan(), [.. material.Blob, .. publicKey ?? []]);
+    private byte[] BindingOf(SealedMaterial material, byte[]? publicKey) => HMACSHA256.HashData(_keys[material.Generation].AsSpan(), [.. material.Blob, .. publicKey ?? []]);
 
     public override async Task<SecretBytes> OpenAsync(SealedMaterial material, MaterialBinding binding, CancellationToken cancellationToken)
     {
@@ -139,14 +150,47 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         }
 
         CheckAvailable();
-        if (material.Generation != Generation)
+        if (!_keys.ContainsKey(material.Generation))
         {
             throw DoesNotAuthenticate(null);
         }
 
-        SecretBytes opened = Open(material.Blob, binding.ToAdditionalData(instanceId, Generation));
+        SecretBytes opened = Open(material, binding.ToAdditionalData(instanceId, material.Generation));
         Opened.Enqueue(opened);
         return opened;
+    }
+
+    public override async Task<SealedMaterial> RewrapAsync(
+        SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
+    {
+        using SecretBytes opened = await OpenAsync(material, binding, cancellationToken);
+        if (protection == KeyProtection.Hsm && !material.Binding!.SequenceEqual(BindingOf(material, publicKey)))
+        {
+            throw DoesNotAuthenticate(null);
+        }
+
+        SealedMaterial made = Seal(opened, binding) with { Mechanism = material.Mechanism };
+        return protection == KeyProtection.Hsm ? made with { Binding = BindingOf(made, publicKey) } : made;
+    }
+
+    public override Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned)
+    {
+        CheckAvailable();
+        OnCreateGeneration?.Invoke();
+        _keys[planned.Number] = RandomNumberGenerator.GetBytes(32);
+        return Task.FromResult(planned with
+        {
+            Descriptor = planned.Descriptor with { SealMechanism = SealMechanism, WrapMechanism = "CKM_AES_KEY_WRAP", TokenFamily = TokenFamily },
+        });
+    }
+
+    public override void Use(long generation) => _generation = _keys.ContainsKey(generation) ? generation : throw new ArgumentException("It isn't there.", nameof(generation));
+
+    public override Task DestroyGenerationAsync(StoredGeneration generation)
+    {
+        CheckAvailable();
+        _ = _keys.TryRemove(generation.Number, out _);
+        return Task.CompletedTask;
     }
 
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken)
@@ -163,14 +207,15 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     {
     }
 
-    private SecretBytes Open(byte[] blob, byte[] additionalData)
+    private SecretBytes Open(SealedMaterial sealedMaterial, byte[] additionalData)
     {
+        byte[] blob = sealedMaterial.Blob;
         if (blob.Length <= NonceLength + TagLength)
         {
             throw DoesNotAuthenticate(null);
         }
 
-        using AesGcm gcm = new(_key, TagLength);
+        using AesGcm gcm = new(_keys[sealedMaterial.Generation], TagLength);
         byte[] material = GC.AllocateArray<byte>(blob.Length - NonceLength - TagLength, pinned: true);
         try
         {

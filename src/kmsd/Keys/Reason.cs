@@ -1,0 +1,14 @@
+using Kms.Client.Protocol;
+
+namespace Kmsd.Keys;
+
+/// <summary>Why somebody did something that can't be undone, as it is kept in the history.</summary>
+internal static class Reason
+{
+    private const int MostCharacters = 100;
+
+    /// <exception cref="KmsException"><c>invalidParams</c>.</exception>
+    public static string Check(string reason) => reason.Length is >= 1 and <= MostCharacters && !reason.Any(char.IsControl)
+        ? reason
+        : throw new KmsException(KmsErrorCode.InvalidParams, $"A reason is 1 to {MostCharacters} characters, without control characters.");
+}

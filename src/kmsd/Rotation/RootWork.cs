@@ -1,0 +1,242 @@
+using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.History;
+using Kmsd.Hosting;
+using Kmsd.Keys;
+using Kmsd.Notifications;
+using Kmsd.RootKeys;
+using Kmsd.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace Kmsd.Rotation;
+
+/// <summary>
+/// What a rotation or a retirement of the root key leaves to be done, in batches beside the requests: versions are carried over to
+/// the current generation, every row is coded anew by it, and material of a retired one is overwritten. Whatever was done
+/// is committed batch by batch, so that it goes on after a crash where it was.
+/// </summary>
+internal sealed class RootWork(
+    RootKey root, GenerationKeys rowKeys, RootGenerations generations, RowAuthenticator authenticator, RowSet rows, Database database, DatabaseReader reader,
+    Func<Instance> instance, CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, Operators operators, TimeProvider clock,
+    ILogger<RootWork> log)
+{
+    private const int VersionsAtOnce = 64;
+    private const int RowsAtOnce = 256;
+
+    // All tables with coded rows but version_material, whose older rows go with the generation that carries them.
+    private static readonly string[] s_tables =
+    [
+        "instance", "last_seen", "root_generations", "root_shares", "stores", "members", "keys", "versions", "grants", "history_segments",
+        "history_heads", "usage_mark", "deleted_keys",
+    ];
+
+    // What couldn't be opened: tried again after the next start.
+    private readonly HashSet<(KeyTag Tag, long Generation)> _failed = [];
+    private long _recodedFor;
+
+    /// <summary>One look: does all there is to do. Called every second.</summary>
+    public async Task RunAsync(CancellationToken stopping)
+    {
+        try
+        {
+            foreach (StoredGeneration retiring in generations.All.Values.Where(one => one.State == GenerationState.Retiring))
+            {
+                await FinishRetirementAsync(retiring);
+            }
+
+            StoredGeneration current = generations.Current;
+            if (generations.All.Values.Any(one => one.State == GenerationState.Old))
+            {
+                await RewrapAsync(current.Number, stopping);
+                await RecodeAsync(current.Number, stopping);
+            }
+        }
+        catch (KmsException exception)
+        {
+            // Tried again at the next look.
+            RootWorkLog.Failed(log, exception);
+        }
+    }
+
+    /// <summary>Overwrites what a generation carried, and destroys its keys in the token.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>storageUnavailable</c>: it goes on later.</exception>
+    public async Task FinishRetirementAsync(StoredGeneration retiring)
+    {
+        rowKeys.Remove(retiring.Number);
+        while (await writer.ChangeAsync(() => catalogue.DestroyMaterial(retiring.Number, RowsAtOnce), CancellationToken.None, erases: true) > 0)
+        {
+            FaultPoint.Reach("root.retiring");
+        }
+
+        await root.DestroyGenerationAsync(retiring);
+        FaultPoint.Reach("root.destroyed");
+        _ = await writer.ChangeAsync(
+            () =>
+            {
+                generations.Put(retiring with { State = GenerationState.Retired });
+                notices.Append(new Notice(NoticeKind.RootRetired, clock.GetUtcNow(), operators.All) { Detail = $"generation {retiring.Number}" });
+                return true;
+            },
+            CancellationToken.None);
+    }
+
+    /// <summary>The tables in which rows are still coded by a generation, each with how many there are.</summary>
+    public Task<IReadOnlyList<(string Table, long Rows)>> FindRowsOfAsync(long generation, CancellationToken cancellationToken) => reader.ReadAsync(
+        from => (IReadOnlyList<(string, long)>)
+        [
+            .. s_tables.Select(table => (table, from.Prepare($"SELECT count(*) FROM {table} WHERE mac_generation = $1").BindAll(generation).QueryNumber()))
+                .Where(found => found.Item2 > 0),
+        ],
+        cancellationToken);
+
+    private async Task RewrapAsync(long current, CancellationToken stopping)
+    {
+        Task writing = Task.CompletedTask;
+        try
+        {
+            foreach (IReadOnlyList<Key> batch in Batches(catalogue.Current.Keys.Values.Where(key => IsBehind(key, current)).ToList()))
+            {
+                stopping.ThrowIfCancellationRequested();
+                Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>> made = [];
+                foreach (Key key in batch)
+                {
+                    if (await RewrapAsync(key, current, stopping) is { } versions)
+                    {
+                        made.Add(key.Tag, versions);
+                    }
+                }
+
+                // The token carries over the next while the disk takes these.
+                await writing;
+                writing = WriteAsync(made);
+            }
+        }
+        finally
+        {
+            await writing;
+        }
+    }
+
+    /// <summary>Null if one of its versions can't be opened: then the key stays as it is.</summary>
+    private async Task<Dictionary<long, (SealedMaterial, SealedMaterial)>?> RewrapAsync(Key key, long current, CancellationToken stopping)
+    {
+        Dictionary<long, (SealedMaterial, SealedMaterial)> made = [];
+        foreach (KeyVersion version in key.Versions.Where(version => version.Material.Generation != current))
+        {
+            try
+            {
+                made.Add(version.Number, (version.Material, await root.RewrapAsync(
+                    version.Material, key.Protection, version.PublicKey, key.BindingOf(version.Number), stopping)));
+            }
+            catch (KmsException exception) when (exception.Code is KmsErrorCode.IntegrityFailure or KmsErrorCode.Unsupported)
+            {
+                RootWorkLog.NotRewrapped(log, exception, version.Number, key.Tag);
+                _ = _failed.Add((key.Tag, current));
+                return null;
+            }
+        }
+
+        return made;
+    }
+
+    private async Task WriteAsync(Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>> made) => _ = await writer.ChangeAsync(
+        () =>
+        {
+            foreach ((KeyTag tag, Dictionary<long, (SealedMaterial, SealedMaterial)> versions) in made)
+            {
+                if (catalogue.Staged.Keys.TryGetValue(tag, out Key? key))
+                {
+                    catalogue.Rewrap(key, versions);
+                }
+            }
+
+            return true;
+        },
+        CancellationToken.None);
+
+    /// <summary>Everything but keys; once for a generation and run of the daemon.</summary>
+    private async Task RecodeAsync(long current, CancellationToken stopping)
+    {
+        if (_recodedFor == current)
+        {
+            return;
+        }
+
+        foreach (DeletedKey[] deleted in catalogue.Current.Deleted.Values.Chunk(RowsAtOnce))
+        {
+            await ChangeAsync(() => Array.ForEach([.. deleted.Where(key => catalogue.Staged.Deleted.ContainsKey(key.Tag))], catalogue.Recode));
+            stopping.ThrowIfCancellationRequested();
+        }
+
+        for (long? after = 0; after is long row;)
+        {
+            after = await writer.ChangeAsync(() => notices.Recode(row, RowsAtOnce), CancellationToken.None);
+            stopping.ThrowIfCancellationRequested();
+        }
+
+        await ChangeAsync(() =>
+        {
+            foreach (KeyStore store in catalogue.Staged.Stores.Values.Where(store => !store.IsQuarantined))
+            {
+                catalogue.Recode(store);
+            }
+
+            foreach (StoredGeneration generation in generations.Staged.Values)
+            {
+                generations.Put(generation);
+            }
+
+            instance().Update(database, authenticator, rows);
+            history.RecodeSegments();
+            SeenTime.Put(database, authenticator, SeenTime.Read(database, authenticator));
+            catalogue.AdvanceMark(history.StagedSequence);
+        });
+        _recodedFor = current;
+    }
+
+    private async Task ChangeAsync(Action apply) => _ = await writer.ChangeAsync(
+        () =>
+        {
+            apply();
+            return true;
+        },
+        CancellationToken.None);
+
+    private bool IsBehind(Key key, long current) =>
+        !key.IsQuarantined && key.Versions.Any(version => version.Material.Generation != current) && !_failed.Contains((key.Tag, current));
+
+    /// <summary>Keys with so many versions together that a batch delays nobody long; one with more is a batch by itself.</summary>
+    private static IEnumerable<IReadOnlyList<Key>> Batches(List<Key> keys)
+    {
+        List<Key> batch = [];
+        int versions = 0;
+        foreach (Key key in keys)
+        {
+            if (versions > 0 && versions + key.Versions.Length > VersionsAtOnce)
+            {
+                yield return batch;
+                (batch, versions) = ([], 0);
+            }
+
+            batch.Add(key);
+            versions += key.Versions.Length;
+        }
+
+        if (batch.Count > 0)
+        {
+            yield return batch;
+        }
+    }
+}
+
+internal static partial class RootWorkLog
+{
+    [LoggerMessage(5201, LogLevel.Error, "What the root key's rotation left to be done could not be done; it is tried again.")]
+    public static partial void Failed(ILogger log, Exception exception);
+
+    [LoggerMessage(5202, LogLevel.Critical, "Version {Version} of key {Tag} could not be carried over to the current root generation; the old one can't be retired.")]
+    public static partial void NotRewrapped(ILogger log, Exception exception, long version, KeyTag tag);
+
+    [LoggerMessage(5203, LogLevel.Error, "The root key could not be rotated; it is tried again in an hour.")]
+    public static partial void NotRotated(ILogger log, Exception exception);
+}
