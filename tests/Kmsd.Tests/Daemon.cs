@@ -9,6 +9,7 @@ using Kmsd.Configuration;
 using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Keys;
+using Kmsd.Metrics;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
@@ -45,6 +46,8 @@ internal sealed class Daemon : IAsyncDisposable
     private Daemon(DaemonOptions options)
     {
         _options = options;
+        Meter = new DaemonMeter(Clock);
+        Requests = new RpcMeter(Meter);
         _instance = Instance.New(s_start);
         Root = new MemoryRootKey(_instance.Id);
         _rowsKey = Root.DeriveKey(TokenAccess.RowsKeyLabel);
@@ -78,6 +81,10 @@ internal sealed class Daemon : IAsyncDisposable
     public NoticeLog Notices { get; private set; } = null!;
 
     public NoticeHub Hub { get; } = new();
+
+    public DaemonMeter Meter { get; }
+
+    public RpcMeter Requests { get; }
 
     public LastSeen LastSeen { get; private set; } = null!;
 
@@ -133,7 +140,7 @@ internal sealed class Daemon : IAsyncDisposable
             Catalogue = new CatalogueLedger(_database, authenticator, loaded);
             History = _database.Load(from => Serve.Open(from, authenticator, _historyKey, instance.Id, Catalogue));
             Notices = new NoticeLog(_database, authenticator, Hub, new ListLogger());
-            Writer = new Writer(_database, [Catalogue, History, Notices], new ListLogger<Writer>());
+            Writer = new Writer(_database, [Catalogue, History, Notices], new WriterMeter(Meter), new ListLogger<Writer>());
             _reader = new DatabaseReader(Path);
             Operators operators = new(_options.Operators, _options.RootAdministrators);
             Records records = new(
@@ -142,10 +149,10 @@ internal sealed class Daemon : IAsyncDisposable
             LastSeen = new LastSeen(instance, _database, authenticator, Writer, Clock);
             Strangers = new StrangerCounter(Writer, _database, Clock, new ListLogger<StrangerCounter>());
             Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
-            Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
+            Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands, new CacheMeter(Meter));
             Operations = Serve.Wire(
                 _options, operators, records, Writer, Root, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), generation,
-                LastSeen, Clock);
+                LastSeen, Meter, Clock);
             Deletion = new DeletionService(
                 Catalogue, Notices, new ToldNotices(_reader), Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
             Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());
@@ -267,6 +274,7 @@ internal sealed class Daemon : IAsyncDisposable
         _rowsKey.Dispose();
         _historyKey.Dispose();
         Erasure.Dispose();
+        Meter.Dispose();
         Root.Dispose();
         _folder.Dispose();
     }

@@ -8,6 +8,7 @@ using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Keys;
+using Kmsd.Metrics;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
@@ -17,7 +18,6 @@ using Kmsd.Stores;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 
 namespace Kmsd.Commands;
 
@@ -32,12 +32,7 @@ internal static class Serve
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
         UnitRules units = Preparation.TakeUnitRules(options, PeerUnit.WhyNot());
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
-        _ = builder.Logging.AddConsole(console =>
-        {
-            console.FormatterName = ConsoleFormatterNames.Systemd;
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-        });
-        _ = builder.Logging.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning);
+        Journal.Configure(builder.Logging);
         _ = builder.Services.Configure<ConsoleLifetimeOptions>(lifetime => lifetime.SuppressStatusMessages = true);
 
         using StateDirectory state = Preparation.OpenState(options);
@@ -46,12 +41,9 @@ internal static class Serve
         (StoredGeneration generation, StoredCode generationCode) = database.Load(from => StoredGeneration.Read(from, instance.Id));
 
         // Only this class knows the logger before the host is built, so that a failed start has one way out: an exception.
-        using ILoggerFactory logs = LoggerFactory.Create(logging => logging.AddConsole(console =>
-        {
-            console.FormatterName = ConsoleFormatterNames.Systemd;
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-        }));
-        using HsmRootKey root = OpenRoot(options, generation.Descriptor, logs);
+        using ILoggerFactory logs = LoggerFactory.Create(Journal.Configure);
+        using DaemonMeter meter = new(clock);
+        using HsmRootKey root = OpenRoot(options, generation.Descriptor, new TokenMeter(meter), logs);
         using SecretBytes rowsKey = TokenAccess.Try(() => root.DeriveKey(TokenAccess.RowsKeyLabel));
         RowAuthenticator authenticator = new(rowsKey, instance.Id, root.Generation);
         instance.Verify(authenticator, instanceCode);
@@ -63,18 +55,19 @@ internal static class Serve
         using HistoryLog history = OpenHistory(database, authenticator, root, instance.Id, catalogue);
         NoticeHub hub = new();
         NoticeLog notices = database.Load(from => new NoticeLog(from, authenticator, hub, logs.CreateLogger<NoticeLog>()));
-        using Writer writer = new(database, [catalogue, history, notices], logs.CreateLogger<Writer>());
+        using Writer writer = new(database, [catalogue, history, notices], new WriterMeter(meter), logs.CreateLogger<Writer>());
         using DatabaseReader reader = new(Path.Combine(state.Path, Database.FileName));
         using HistoryErasure erasure = new();
-        using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
+        using MaterialCache cache = new(root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands, new CacheMeter(meter));
         LastSeen lastSeen = new(instance, database, authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
         Operators operators = new(options.Operators, options.RootAdministrators);
         Records records = new(
             catalogue, history, erasure, notices, new DatabaseRecords(reader, new RowAuthenticator(rowsKey, instance.Id, root.Generation)), instance.Id,
             logs.CreateLogger<ListNotifications>());
-        Operations operations = Wire(options, operators, records, writer, root, cache, connections, units, generation, lastSeen, clock);
+        Operations operations = Wire(options, operators, records, writer, root, cache, connections, units, generation, lastSeen, meter, clock);
         StrangerCounter strangers = new(writer, database, clock, logs.CreateLogger<StrangerCounter>());
+        AddGauges(new StateGauges(meter, clock));
         ToldNotices told = new(reader);
         using LogKeeper logKeeper = new(Path.Combine(state.Path, Database.FileName), writer, logs.CreateLogger<LogKeeper>());
         DueWork due = new(
@@ -92,7 +85,7 @@ internal static class Serve
         RpcConnection.Service shared = new(
             operations, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
-            hub);
+            hub, new RpcMeter(meter));
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
         using Service service = new(server, writer, cache, due, clock);
         _ = builder.Services.AddHostedService(_ => service);
@@ -103,14 +96,23 @@ internal static class Serve
 
         // The host ends in silence when a service fails; the failure must reach the exit code.
         await (service.ExecuteTask ?? Task.CompletedTask);
+
+        void AddGauges(StateGauges gauges)
+        {
+            gauges.AddProcess();
+            gauges.AddRootKey(root, generation.RotateBy);
+            gauges.AddStorage(writer, history);
+            gauges.AddKeys(catalogue, cache);
+            gauges.AddCallers(connections, hub, strangers);
+        }
     }
 
-    private static HsmRootKey OpenRoot(DaemonOptions options, RootGenerationDescriptor descriptor, ILoggerFactory logs)
+    private static HsmRootKey OpenRoot(DaemonOptions options, RootGenerationDescriptor descriptor, TokenMeter meter, ILoggerFactory logs)
     {
         (Token token, TokenOptions tokenOptions) = Preparation.OpenToken(options);
         try
         {
-            return TokenAccess.Try(() => new HsmRootKey(token, descriptor, tokenOptions, logs.CreateLogger<HsmRootKey>()));
+            return TokenAccess.Try(() => new HsmRootKey(token, descriptor, tokenOptions, meter, logs.CreateLogger<HsmRootKey>()));
         }
         catch
         {
@@ -146,7 +148,8 @@ internal static class Serve
 
     internal static Operations Wire(
         DaemonOptions options, Operators operators, Records records, Writer writer, RootKey root, MaterialCache cache,
-        ConnectionCounter connections, UnitRules units, StoredGeneration generation, LastSeen lastSeen, TimeProvider clock)
+        ConnectionCounter connections, UnitRules units, StoredGeneration generation, LastSeen lastSeen, DaemonMeter meter,
+        TimeProvider clock)
     {
         CatalogueLedger catalogue = records.Catalogue;
         HistoryLog history = records.History;
@@ -211,6 +214,7 @@ internal static class Serve
             ListNotifications = new ListNotifications(records.Database.Reader, records.Database.Authenticator, records.Log),
             AcknowledgeNotifications = new AcknowledgeNotifications(notices, writer),
             ReadRootStatus = new ReadRootStatus(catalogue, description, operators),
+            ReadMetrics = new ReadMetrics(meter, operators),
             ReadStatus = new ReadStatus(catalogue, root, description, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
         };

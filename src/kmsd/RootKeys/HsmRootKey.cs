@@ -17,6 +17,7 @@ internal sealed class HsmRootKey : RootKey
     private readonly RootGeneration _generation;
     private readonly RootGenerationDescriptor _descriptor;
     private readonly TimeSpan _timeout;
+    private readonly TokenMeter _meter;
     private readonly ILogger _log;
 
     // As many calls at a time as the token has sessions: a hung token holds this many threads and no more.
@@ -27,11 +28,12 @@ internal sealed class HsmRootKey : RootKey
     private readonly ConcurrentDictionary<TokenKeyType, string> _missing = new();
 
     /// <summary>Takes over the token and disposes it.</summary>
-    public HsmRootKey(Token token, RootGenerationDescriptor descriptor, TokenOptions options, ILogger log)
+    public HsmRootKey(Token token, RootGenerationDescriptor descriptor, TokenOptions options, TokenMeter meter, ILogger log)
     {
         _token = token;
         _descriptor = descriptor;
         _timeout = options.Timeout;
+        _meter = meter;
         _log = log;
         _calls = new SemaphoreSlim(options.Sessions);
         _generation = token.OpenGeneration(descriptor);
@@ -47,13 +49,13 @@ internal sealed class HsmRootKey : RootKey
     public SecretBytes DeriveKey(string label) => _generation.DeriveKey(label);
 
     public override Task<SecretBytes> DeriveKeyAsync(string label, CancellationToken cancellationToken) =>
-        CallAsync(() => _generation.DeriveKey(label), cancellationToken);
+        CallAsync(TokenCall.Derive, () => _generation.DeriveKey(label), cancellationToken);
 
     public override async Task<SealedMaterial> SealAsync(
         SecretBytes material, MaterialBinding binding, CancellationToken cancellationToken)
     {
         byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
-        byte[] blob = await CallAsync(() => _generation.Seal(material, additionalData), cancellationToken);
+        byte[] blob = await CallAsync(TokenCall.Seal, () => _generation.Seal(material, additionalData), cancellationToken);
         return new SealedMaterial(Generation, _descriptor.SealMechanism, TokenFamily, blob);
     }
 
@@ -61,14 +63,14 @@ internal sealed class HsmRootKey : RootKey
     {
         CheckGeneration(material);
         byte[] additionalData = binding.ToAdditionalData(_descriptor.InstanceId, material.Generation);
-        return CallAsync(() => _generation.Open(material.Blob, additionalData), cancellationToken);
+        return CallAsync(TokenCall.Open, () => _generation.Open(material.Blob, additionalData), cancellationToken);
     }
 
     public override async Task<(SealedMaterial Material, byte[]? PublicKey)> GenerateAsync(
         MaterialBinding binding, CancellationToken cancellationToken)
     {
         TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
-        if (await CallAsync(() => _missing.GetOrAdd(type, _ => _token.FindMissing(type) ?? ""), cancellationToken) is { Length: > 0 } mechanism)
+        if (await CallAsync(TokenCall.Probe, () => _missing.GetOrAdd(type, _ => _token.FindMissing(type) ?? ""), cancellationToken) is { Length: > 0 } mechanism)
         {
             throw new KmsException(
                 KmsErrorCode.Unsupported,
@@ -76,7 +78,7 @@ internal sealed class HsmRootKey : RootKey
         }
 
         byte[] fields = binding.ToAdditionalData(_descriptor.InstanceId, Generation);
-        return await CallAsync(() => Generate(type, fields), cancellationToken);
+        return await CallAsync(TokenCall.Generate, () => Generate(type, fields), cancellationToken);
     }
 
     public override Task<HeldKey> UnwrapAsync(
@@ -85,11 +87,12 @@ internal sealed class HsmRootKey : RootKey
         CheckGeneration(material);
         TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
         byte[] fields = binding.ToAdditionalData(_descriptor.InstanceId, material.Generation);
-        return CallAsync<HeldKey>(() => Unwrap(type, material, publicKey, fields), cancellationToken);
+        return CallAsync<HeldKey>(TokenCall.Unwrap, () => Unwrap(type, material, publicKey, fields), cancellationToken);
     }
 
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken) =>
         CallAsync(
+            TokenCall.Random,
             () =>
             {
                 _token.GenerateRandom(destination.Span);
@@ -142,22 +145,36 @@ internal sealed class HsmRootKey : RootKey
     }
 
     /// <summary>Runs a call into the token: on a pool thread, bounded in number and in time.</summary>
-    internal async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
+    internal async Task<T> CallAsync<T>(TokenCall kind, Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
     {
-        if (!await _calls.WaitAsync(_timeout, cancellationToken))
-        {
-            throw Away(new TimeoutException("Every session is busy."));
-        }
-
-        // The native call can't be cancelled: it runs to its end, whoever still waits.
-        Task<T> running = Task.Run(() => Run(call), CancellationToken.None);
+        long began = _meter.Now();
         try
         {
-            T result = await running.WaitAsync(_timeout, cancellationToken);
+            if (!await _calls.WaitAsync(_timeout, cancellationToken))
+            {
+                throw Away(new TimeoutException("Every session is busy."));
+            }
+
+            // The native call can't be cancelled: it runs to its end, whoever still waits.
+            T result = await WaitAsync(Task.Run(() => Run(call), CancellationToken.None), cancellationToken);
 
             // Random bytes come from a token whose root key is gone, too.
             _isAvailable |= usesRootKey;
+            _meter.Succeeded(kind, began);
             return result;
+        }
+        catch (Exception exception)
+        {
+            _meter.Failed(kind, CodeOf(exception), began);
+            throw;
+        }
+    }
+
+    private async Task<T> WaitAsync<T>(Task<T> running, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await running.WaitAsync(_timeout, cancellationToken);
         }
         catch (Exception exception) when (exception is TimeoutException or OperationCanceledException)
         {
@@ -175,6 +192,13 @@ internal sealed class HsmRootKey : RootKey
             throw told.Code == KmsErrorCode.TokenUnavailable ? Away(exception) : told;
         }
     }
+
+    private static KmsErrorCode CodeOf(Exception exception) => exception switch
+    {
+        KmsException refusal => refusal.Code,
+        OperationCanceledException => KmsErrorCode.Cancelled,
+        _ => KmsErrorCode.Internal,
+    };
 
     private T Run<T>(Func<T> call)
     {

@@ -54,7 +54,8 @@ internal interface IBatchParticipant
 /// writes at once, on his own thread; what comes together, or while somebody writes, forms a batch that a pool thread writes.
 /// Nothing is answered before its batch is committed.
 /// </summary>
-internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, ILogger<Writer> log) : IDisposable
+internal sealed class Writer(
+    Database database, IReadOnlyList<IBatchParticipant> participants, WriterMeter meter, ILogger<Writer> log) : IDisposable
 {
     private const int QueueCapacity = 8192;
     private const int MostRequestsInBatch = 512;
@@ -174,6 +175,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     {
         isFull |= batch.Exists(request => request.IsChange);
         bool isCommitting = false;
+        long began = meter.Now();
         try
         {
             Supersede();
@@ -209,6 +211,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             participant.Commit();
         }
 
+        meter.Committed(isFull, batch.Count, began);
         _isHealthy = true;
         _mustEmptyLog |= batch.Exists(request => request is { Erases: true, IsRefused: false });
         EmptyLog();
@@ -302,6 +305,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private void TakeBack(List<WriteRequest> batch, Exception exception)
     {
         _isHealthy = false;
+        meter.Failed();
         StorageLog.CommitFailed(log, batch.Count, exception.Message);
         RollBack();
         foreach (IBatchParticipant participant in participants)
