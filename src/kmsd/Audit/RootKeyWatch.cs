@@ -45,7 +45,7 @@ internal sealed class RootKeyWatch(
         catch (KmsException exception)
         {
             // Tried again at the next look.
-            AuditLog.RetentionFailed(log, exception);
+            AuditLog.RootNoticeFailed(log, exception);
         }
     }
 
