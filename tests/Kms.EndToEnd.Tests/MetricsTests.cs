@@ -18,7 +18,7 @@ public sealed class MetricsTests
         Assert.Equal(1, Value(before, "kmsd_token_available"));
         Assert.Equal(1, Value(before, "kmsd_storage_available"));
         Assert.Equal(0, Value(before, "kmsd_integrity_failure"));
-        double left = Value(before, "kmsd_root_rotate_by_timestamp_seconds") - TimeProvider.System.GetUtcNow().ToUnixTimeSeconds();
+        double left = Value(before, "kmsd_root_rotate_by_timestamp_seconds") - (TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds() / 1000.0);
         Assert.InRange(left / 86_400, 364.9, 365);
         Assert.InRange(Value(before, "kmsd_start_time_seconds"), TimeProvider.System.GetUtcNow().ToUnixTimeSeconds() - 120, TimeProvider.System.GetUtcNow().ToUnixTimeSeconds() + 1);
         Assert.Equal("0.1.0", before.Single(sample => sample.Name == "kmsd_build_info").Label("version"));
