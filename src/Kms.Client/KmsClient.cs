@@ -19,6 +19,7 @@ public sealed partial class KmsClient : IAsyncDisposable
 {
     private readonly ServerTrust _trust;
     private readonly SemaphoreSlim _opening = new(1);
+    private readonly CancellationTokenSource _ending = new();
     private volatile Connection? _connection;
     private volatile bool _disposed;
 
@@ -86,10 +87,11 @@ public sealed partial class KmsClient : IAsyncDisposable
     public Task<JsonElement> DiscoverAsync(CancellationToken cancellationToken = default) =>
         InvokeAsync(RpcCalls.Discover, new EmptyRequest(), cancellationToken);
 
-    /// <summary>Closes the connection; requests in flight fail.</summary>
+    /// <summary>Closes the connections; requests in flight fail, and subscriptions end.</summary>
     public async ValueTask DisposeAsync()
     {
         _disposed = true;
+        await _ending.CancelAsync().ConfigureAwait(false);
         await _opening.WaitAsync().ConfigureAwait(false);
         try
         {
@@ -151,7 +153,7 @@ public sealed partial class KmsClient : IAsyncDisposable
             }
 
             await CloseAsync().ConfigureAwait(false);
-            Connection fresh = await Connection.OpenAsync(SocketPath, _trust, cancellationToken).ConfigureAwait(false);
+            Connection fresh = await ConnectAsync(null, cancellationToken).ConfigureAwait(false);
             _connection = fresh;
             return fresh;
         }
@@ -160,6 +162,9 @@ public sealed partial class KmsClient : IAsyncDisposable
             _opening.Release();
         }
     }
+
+    private Task<Connection> ConnectAsync(PushedNotifications? pushed, CancellationToken cancellationToken) =>
+        Connection.OpenAsync(SocketPath, _trust, pushed, cancellationToken);
 
     private async Task CloseAsync()
     {

@@ -98,6 +98,9 @@ internal sealed class FakeConnection(FakeDaemon daemon, Socket socket)
 {
     private readonly SemaphoreSlim _writing = new(1);
 
+    /// <summary>The client has hung up, or was hung up on.</summary>
+    public bool HasEnded { get; private set; }
+
     public void Close()
     {
         try
@@ -150,6 +153,10 @@ internal sealed class FakeConnection(FakeDaemon daemon, Socket socket)
         catch (Exception exception) when (exception is IOException or SocketException or ObjectDisposedException or InvalidOperationException)
         {
             // The client, or the test, has closed it.
+        }
+        finally
+        {
+            HasEnded = true;
         }
     }
 

@@ -79,7 +79,7 @@ public sealed class DoctorTests
     }
 
     [Fact]
-    public async Task An_operator_looks_at_the_members_of_the_default_store_too()
+    public async Task An_operator_looks_at_the_members_of_every_store()
     {
         await using FakeDaemon daemon = Start(keys: 0, isOperator: true, members: [(NoUser, null, "user")], grants: null);
         Run run = await Console.RunAsync(daemon, "doctor");
@@ -166,8 +166,8 @@ public sealed class DoctorTests
     {
         string? result = call.Method switch
         {
-            "system.whoAmI" => $$"""
-                {"uid":1000,"gid":1000,"groups":[],"principals":["uid:1000"],"operator":{{(isOperator ? "true" : "false")}},"stores":[{"name":"shop","role":"manager"}]}
+            "stores.list" => $$"""
+                {"stores":[{{(isOperator ? $"{Store("default", "")}," : "")}}{{Store("shop", ",\"myRole\":\"manager\"")}}]}
                 """,
             "keys.list" => $$"""{"keys":[{{string.Join(',', Enumerable.Range(0, keys).Select(Key))}}],"total":{{keys}}}""",
             "members.list" when members is not null => $$"""{"members":[{{string.Join(',', members.Select(each => Right(each, "since")))}}]}""",
@@ -178,6 +178,8 @@ public sealed class DoctorTests
             ? FakeDaemon.Error(call, """{"code":2,"message":"You may not do that.","data":{"reason":"forbidden"}}""")
             : FakeDaemon.Result(call, result.ReplaceLineEndings(" "));
     });
+
+    private static string Store(string name, string role) => $$"""{"name":"{{name}}","createdAt":"2026-11-23T05:42:00.000Z"{{role}}}""";
 
     private static string Right((string Principal, string? Display, string Role) right, string since) => $$"""
         {"principal":"{{right.Principal}}",{{(right.Display is null ? "" : $"\"display\":\"{right.Display}\",")}}"role":"{{right.Role}}","{{since}}":"2026-11-23T05:42:00.000Z"}

@@ -14,25 +14,26 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly s_daemon = typeof(Writer).Assembly;
     private static readonly string[] s_folders =
-        ["Commands", "Rpc", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "Integrity", "History", "Access", "RootKeys", "Storage", "Configuration", "Hosting"];
+        ["Commands", "Rpc", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "Integrity", "History", "Access", "RootKeys", "Storage", "Configuration", "Metrics", "Hosting"];
 
     /// <summary>Each folder with those it may use; itself, Kms.Client.Protocol and .NET aside.</summary>
     [Theory]
     [InlineData("Hosting", "")]
-    [InlineData("Storage", "Hosting")]
+    [InlineData("Metrics", "")]
+    [InlineData("Storage", "Metrics Hosting")]
     [InlineData("Access", "Hosting")]
-    [InlineData("RootKeys", "Storage Hosting")]
+    [InlineData("RootKeys", "Storage Metrics Hosting")]
     [InlineData("Custody", "RootKeys Storage Hosting")]
     [InlineData("History", "Access Storage Hosting")]
     [InlineData("Integrity", "History RootKeys Storage Hosting")]
     [InlineData("Notifications", "Access Storage Hosting")]
-    [InlineData("Keys", "Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Keys", "Access History Notifications RootKeys Storage Metrics Hosting")]
     [InlineData("Stores", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Rotation", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Deletion", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Audit", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Configuration", "Access Hosting")]
-    [InlineData("Rpc", "Integrity Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Hosting")]
+    [InlineData("Rpc", "Integrity Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Metrics Hosting")]
     public void A_folder_reaches_only_those_below_it(string folder, string below)
     {
         string[] forbidden = [.. s_folders.Except(below.Split(' ')).Except([folder]).Select(name => "Kmsd." + name)];
@@ -60,6 +61,7 @@ public sealed class ArchitectureTests
     [InlineData("RootKeys")]
     [InlineData("Storage")]
     [InlineData("Configuration")]
+    [InlineData("Metrics")]
     public void Only_Rpc_Hosting_and_the_composition_reach_the_network(string folder) =>
         Holds(In(folder).ShouldNot().HaveDependencyOnAny("System.Net", "StreamJsonRpc", "Nerdbank", "PolyType"));
 
@@ -77,6 +79,7 @@ public sealed class ArchitectureTests
     [InlineData("Integrity")]
     [InlineData("Storage")]
     [InlineData("Configuration")]
+    [InlineData("Metrics")]
     [InlineData("Hosting")]
     public void Only_RootKeys_and_the_composition_know_the_token(string folder)
     {
@@ -112,6 +115,7 @@ public sealed class ArchitectureTests
     [InlineData("Audit")]
     [InlineData("Configuration")]
     [InlineData("Commands")]
+    [InlineData("Metrics")]
     [InlineData("Hosting")]
     public void These_folders_see_no_row_at_all(string folder) => Holds(In(folder).ShouldNot().HaveDependencyOn(Database));
 

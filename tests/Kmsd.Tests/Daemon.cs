@@ -8,8 +8,10 @@ using Kmsd.Commands;
 using Kmsd.Configuration;
 using Kmsd.Deletion;
 using Kmsd.History;
+using Kmsd.Hosting;
 using Kmsd.Integrity;
 using Kmsd.Keys;
+using Kmsd.Metrics;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
@@ -42,6 +44,8 @@ internal sealed class Daemon : IAsyncDisposable
     {
         _options = options;
         Clock = new WallClock(start);
+        Meter = new DaemonMeter(Clock);
+        Requests = new RpcMeter(Meter);
         _instance = Instance.New(start, isAnchored: options.Anchor == AnchorMode.Required);
         Root = new MemoryRootKey(_instance.Id);
         RootGenerationDescriptor descriptor = new(
@@ -87,6 +91,10 @@ internal sealed class Daemon : IAsyncDisposable
     public NoticeLog Notices => Installation.Notices;
 
     public NoticeHub Hub => Installation.Hub;
+
+    public DaemonMeter Meter { get; }
+
+    public RpcMeter Requests { get; }
 
     public LastSeen LastSeen { get; private set; } = null!;
 
@@ -134,7 +142,7 @@ internal sealed class Daemon : IAsyncDisposable
         using ListLoggerFactory logs = new();
         LoaderLog = logs.Of<CatalogueLoader>();
         AnchorLog = logs.Of<Anchor>();
-        Installation installation = await Installation.OpenAsync(Path, OpenRoot, _options.Anchor, judge, Clock, logs);
+        Installation installation = await Installation.OpenAsync(Path, OpenRoot, _options.Anchor, judge, Meter, Clock, logs);
         _installation = installation;
         Operators operators = new(_options.Operators, _options.RootAdministrators);
         LastSeen = new LastSeen(installation.LastSeenAt, installation.Database, installation.Authenticator, Writer, Clock);
@@ -144,10 +152,10 @@ internal sealed class Daemon : IAsyncDisposable
         RootRotation = installation.NewRotation(operators, _options.RotateDays);
         await RootRotation.RemovePlannedAsync();
         RootWork = installation.NewRootWork(operators, logs);
-        Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands);
+        Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands, new CacheMeter(Meter));
         Operations = Serve.Wire(
             installation, _options, operators, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
-            new ListLogger(), Clock);
+            Meter, new ListLogger(), Clock);
         ToldNotices told = new(installation.Reader);
         Deletion = new DeletionService(
             Catalogue, Notices, told, Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
@@ -272,6 +280,7 @@ internal sealed class Daemon : IAsyncDisposable
     {
         await StopAsync();
         RootRotation?.Dispose();
+        Meter.Dispose();
         Root.Dispose();
         _folder.Dispose();
     }

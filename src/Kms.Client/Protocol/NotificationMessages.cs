@@ -24,7 +24,6 @@ public sealed class ListNotificationsResult
 }
 
 /// <summary>A notification; also the params of <c>notifications.event</c>.</summary>
-[JsonUnmappedMemberHandling(JsonUnmappedMemberHandling.Disallow)]
 public sealed class NotificationDescription
 {
     /// <summary>Its number: rising, with gaps.</summary>

@@ -22,6 +22,7 @@ internal sealed class Connection : IAsyncDisposable
     private static readonly TimeSpan s_lastWords = TimeSpan.FromSeconds(1);
 
     private readonly Socket _socket;
+    private readonly PushedNotifications? _pushed;
     private readonly ConcurrentDictionary<long, PendingRequest> _pending = new();
     private readonly SemaphoreSlim _slots = new(MostInFlight);
     private readonly SemaphoreSlim _writing = new(1);
@@ -31,9 +32,10 @@ internal sealed class Connection : IAsyncDisposable
     private long _lastId;
     private volatile bool _ended;
 
-    private Connection(Socket socket)
+    private Connection(Socket socket, PushedNotifications? pushed)
     {
         _socket = socket;
+        _pushed = pushed;
         _writer = new Utf8JsonWriter(
             _outgoing, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true });
         _reading = Task.Run(ReadAsync);
@@ -41,15 +43,20 @@ internal sealed class Connection : IAsyncDisposable
 
     public bool IsOpen => !_ended;
 
+    /// <param name="path">The daemon's socket.</param>
+    /// <param name="trust">Who may serve there.</param>
+    /// <param name="pushed">Takes what the daemon says unasked; null: it is ignored.</param>
+    /// <param name="cancellationToken">The caller gives up.</param>
     /// <exception cref="KmsUnreachableException">Nothing listens there, or something that isn't trusted.</exception>
-    public static async Task<Connection> OpenAsync(string path, ServerTrust trust, CancellationToken cancellationToken)
+    public static async Task<Connection> OpenAsync(
+        string path, ServerTrust trust, PushedNotifications? pushed, CancellationToken cancellationToken)
     {
         var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
         {
             await socket.ConnectAsync(new UnixDomainSocketEndPoint(path), cancellationToken).ConfigureAwait(false);
             trust.Check(socket, path);
-            return new Connection(socket);
+            return new Connection(socket, pushed);
         }
         catch (Exception exception)
         {
@@ -240,6 +247,7 @@ internal sealed class Connection : IAsyncDisposable
             _ended = true;
             incoming.Clear();
             _socket.Dispose();
+            _pushed?.End();
             foreach (long id in _pending.Keys)
             {
                 if (Forget(id, out PendingRequest? request))
@@ -254,6 +262,12 @@ internal sealed class Connection : IAsyncDisposable
     private void Take(ReadOnlySpan<byte> line)
     {
         var answer = AnswerLine.Read(line);
+        if (!answer.Method.IsEmpty)
+        {
+            _pushed?.Receive(answer.Method, answer.Params);
+            return;
+        }
+
         if (answer.Id is not long id)
         {
             if (answer.IsError && answer.ToException() is { Code: KmsErrorCode.LimitExceeded } refusal)

@@ -151,6 +151,9 @@ internal static class RpcCalls
     public static RpcCall<AcknowledgeNotificationsRequest, EmptyResult> AcknowledgeNotifications { get; } =
         new("notifications.acknowledge", true, s_json.AcknowledgeNotificationsRequest, s_json.EmptyResult);
 
+    public static RpcCall<EmptyRequest, EmptyResult> SubscribeToNotifications { get; } =
+        new("notifications.subscribe", true, s_json.EmptyRequest, s_json.EmptyResult);
+
     public static RpcCall<EmptyRequest, RootStatusResult> ReadRootStatus { get; } =
         new("root.status", true, s_json.EmptyRequest, s_json.RootStatusResult);
 

@@ -9,8 +9,6 @@ namespace Kmsctl.Commands;
 /// <summary>Looks for rights of those who aren't there any more.</summary>
 internal static class DoctorCommand
 {
-    private const string DefaultStore = "default";
-
     public static Command Make() => Session.Command(
         "doctor",
         "Look for grants and members whose account, group or unit isn't on this host (any more): exits with 0 if there are none, with 1 if there are.",
@@ -43,10 +41,9 @@ internal static class DoctorCommand
     {
         var findings = new List<Finding>();
         ListKeysResult keys = await KeyCommands.ReadAllAsync(session, null, null);
-        WhoAmIResult caller = await session.Client.WhoAmIAsync(session.CancellationToken);
-        string[] stores = [.. caller.Stores.Select(store => store.Name).Concat(caller.Operator ? [DefaultStore] : []).Distinct(StringComparer.Ordinal)];
+        ListStoresResult stores = await session.Client.ListStoresAsync(session.CancellationToken);
         int storesLookedAt = 0;
-        foreach (string store in stores.Order(StringComparer.Ordinal))
+        foreach (string store in stores.Stores.Select(store => store.Name))
         {
             MembersResult? members = await TryAsync(
                 () => session.Client.ListMembersAsync(new ListMembersRequest { Store = store }, session.CancellationToken));

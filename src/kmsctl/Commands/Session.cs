@@ -30,6 +30,9 @@ internal sealed class Session : IAsyncDisposable
 
     public T? Get<T>(Option<T> option) => _parsed.GetValue(option);
 
+    /// <summary>The value of an option that is always there.</summary>
+    public T GetRequired<T>(Option<T> option) => _parsed.GetRequiredValue(option);
+
     public byte[]? Context => Get(CommonOptions.Context) is { Length: > 0 } text ? System.Text.Encoding.UTF8.GetBytes(text) : null;
 
     public ValueTask DisposeAsync() => Client.DisposeAsync();

@@ -1,12 +1,16 @@
 using System.CommandLine;
 using System.Globalization;
 using Kms.Client.Protocol;
+using Kmsctl.Files;
 using Kmsctl.Output;
 
 namespace Kmsctl.Commands;
 
 internal static class SystemCommands
 {
+    // node_exporter runs as somebody else.
+    private const UnixFileMode TextfileMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
     public static Command Status() => Session.Command("status", "Show whether the service is well.", async session =>
     {
         StatusResult status = await session.Client.GetStatusAsync(session.CancellationToken);
@@ -35,6 +39,31 @@ internal static class SystemCommands
             return sheet;
         });
     });
+
+    public static Command Metrics()
+    {
+        var file = new Option<string?>("--textfile")
+        {
+            Description = "Write to FILE instead (mode 0644), which is replaced whole: for the textfile collector of Prometheus' node_exporter.",
+            HelpName = "FILE",
+        };
+        return Session.Command(
+            "metrics", "Print what the daemon counts and measures, in Prometheus' text format; for operators.",
+            async session =>
+            {
+                using NewFile? output = session.Get(file) is string path ? NewFile.Create(path, replace: true, TextfileMode) : null;
+                MetricsResult metrics = await session.Client.ReadMetricsAsync(session.CancellationToken);
+                if (output is null)
+                {
+                    session.Report.WriteLines(metrics, ProtocolJsonContext.Default.MetricsResult, metrics.Text);
+                    return;
+                }
+
+                output.Write(System.Text.Encoding.UTF8.GetBytes(metrics.Text));
+                output.Commit();
+            },
+            file);
+    }
 
     public static Command WhoAmI() => Session.Command("whoami", "Show what the kernel tells the daemon of you.", async session =>
     {

@@ -5,24 +5,28 @@ using Microsoft.Win32.SafeHandles;
 namespace Kmsctl.Files;
 
 /// <summary>
-/// A file that appears under its name only when it is whole and on the disk, readable by its owner alone. Until then it has no
+/// A file that appears under its name only when it is whole and on the disk, readable by its owner alone unless told otherwise. Until then it has no
 /// name at all (O_TMPFILE, open(2)), so that whatever ends the process leaves nothing behind; a file system that can't do that
 /// gets a hidden name beside it, which goes with <see cref="Dispose"/>.
 /// </summary>
 internal sealed class NewFile : IDisposable
 {
+    private const UnixFileMode OwnerOnly = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+
     private readonly string _path;
     private readonly string _temporary;
     private readonly bool _replace;
+    private readonly UnixFileMode _mode;
     private readonly bool _isNameless;
     private readonly FileStream _stream;
     private bool _committed;
 
-    private NewFile(string path, string temporary, bool replace)
+    private NewFile(string path, string temporary, bool replace, UnixFileMode mode)
     {
         _path = path;
         _temporary = temporary;
         _replace = replace;
+        _mode = mode;
 #pragma warning disable IDISP001 // The stream takes it over.
         SafeFileHandle? nameless = Libc.OpenNameless(Path.GetDirectoryName(path) ?? "/");
 #pragma warning restore IDISP001
@@ -35,14 +39,17 @@ internal sealed class NewFile : IDisposable
                 Access = FileAccess.Write,
                 Share = FileShare.None,
                 BufferSize = 0,
-                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+                UnixCreateMode = OwnerOnly,
             });
     }
 
     public Stream Stream => _stream;
 
     /// <exception cref="CommandException">It exists already, or can't be made.</exception>
-    public static NewFile Create(string path, bool replace)
+    public static NewFile Create(string path, bool replace) => Create(path, replace, OwnerOnly);
+
+    /// <exception cref="CommandException">It exists already, or can't be made.</exception>
+    public static NewFile Create(string path, bool replace, UnixFileMode mode)
     {
         if (path == "-")
         {
@@ -67,7 +74,7 @@ internal sealed class NewFile : IDisposable
         string temporary = Path.Combine(folder, $".kmsctl-{RandomNumberGenerator.GetHexString(16, lowercase: true)}.tmp");
         try
         {
-            return new NewFile(full, temporary, replace);
+            return new NewFile(full, temporary, replace, mode);
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
@@ -83,6 +90,11 @@ internal sealed class NewFile : IDisposable
     /// <exception cref="IOException">The disk refuses.</exception>
     public void Commit()
     {
+        if (_mode != OwnerOnly)
+        {
+            File.SetUnixFileMode(_stream.SafeFileHandle, _mode); // Whatever the umask is.
+        }
+
         _stream.Flush(flushToDisk: true);
         try
         {

@@ -45,6 +45,21 @@ internal sealed class Report(bool json, bool terminal)
         }
     }
 
+    /// <summary>One row of many that come one after the other: JSON in a line of its own, or cells, on a terminal padded to widths.</summary>
+    public void WriteRow<T>(T value, JsonTypeInfo<T> type, string[] cells, int[] widths)
+    {
+        if (json)
+        {
+            WriteJson(value, type);
+            return;
+        }
+
+        IEnumerable<string> clean = cells.Select(Text.Clean);
+        string line = terminal ? string.Join(' ', clean.Select((cell, i) => cell.PadRight(widths[i]))).TrimEnd() : string.Join('\t', clean);
+        using Stream output = Console.OpenStandardOutput();
+        output.Write(Encoding.UTF8.GetBytes(line + "\n"));
+    }
+
     /// <summary>Text of several lines.</summary>
     public void WriteLines<T>(T value, JsonTypeInfo<T> type, string lines)
     {

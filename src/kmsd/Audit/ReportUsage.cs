@@ -9,11 +9,14 @@ namespace Kmsd.Audit;
 /// <summary>What each key of a store was and did in a month, out of the history: <c>usage.report</c>.</summary>
 internal sealed class ReportUsage(CatalogueLedger catalogue, UsageReader usage, Operators operators, TimeProvider clock)
 {
+    // After it there is no month that could be told.
+    private static readonly DateTimeOffset s_last = new(9999, 12, 1, 0, 0, 0, TimeSpan.Zero);
+
     public async Task<UsageReportResult> RunAsync(Caller caller, UsageReportRequest request, CancellationToken cancellationToken)
     {
         KeyStore store = catalogue.Current.Require(caller, operators, request.Store, StoreAction.ManageStore);
         if (!DateTimeOffset.TryParseExact(
-            request.Month, "yyyy-MM", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset from))
+            request.Month, "yyyy-MM", CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out DateTimeOffset from) || from >= s_last)
         {
             throw new KmsException(KmsErrorCode.InvalidParams, "A month is written as 2026-11.");
         }

@@ -87,6 +87,9 @@ internal static partial class AuditLog
     [LoggerMessage(7002, LogLevel.Warning, "{Principal}, who has no right there, was refused {Operation} ({Reason}). Further refusals of this minute are only counted.")]
     public static partial void StrangerRefused(ILogger log, string principal, string operation, string reason);
 
+    [LoggerMessage(7004, LogLevel.Error, "The notice that the root key is due could not be written; it is tried again.")]
+    public static partial void RootNoticeFailed(ILogger log, Exception exception);
+
     [LoggerMessage(7003, LogLevel.Error, "Counts of refusals could not be written; it is tried again.")]
     public static partial void RefusalsNotWritten(ILogger log, Exception exception);
 }

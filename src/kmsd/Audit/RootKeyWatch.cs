@@ -46,7 +46,7 @@ internal sealed class RootKeyWatch(
         catch (KmsException exception)
         {
             // Tried again at the next look.
-            AuditLog.RetentionFailed(log, exception);
+            AuditLog.RootNoticeFailed(log, exception);
         }
     }
 

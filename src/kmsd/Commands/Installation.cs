@@ -7,6 +7,7 @@ using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Integrity;
 using Kmsd.Keys;
+using Kmsd.Metrics;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
@@ -24,7 +25,7 @@ internal sealed class Installation : IDisposable
     private readonly GenerationKeys _rowKeys;
     private readonly TimeProvider _clock;
 
-    private Installation(Proof proof, Catalogue catalogue, ILoggerFactory logs, TimeProvider clock, bool isAnchored)
+    private Installation(Proof proof, Catalogue catalogue, DaemonMeter meter, ILoggerFactory logs, TimeProvider clock, bool isAnchored)
     {
         _clock = clock;
         Database = proof.Database;
@@ -42,7 +43,7 @@ internal sealed class Installation : IDisposable
             ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, proof.Anchor, clock, logs.CreateLogger<Anchor>())
             : null;
         Writer = new Writer(
-            Database, [Authenticator, Generations, Catalogue, Rows, History, Notices], Anchor, logs.CreateLogger<Writer>());
+            Database, [Authenticator, Generations, Catalogue, Rows, History, Notices], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>());
         Reader = new DatabaseReader(proof.Path);
         ReaderAuthenticator = new RowAuthenticator(_rowKeys, Instance.Id, Authenticator.Generation);
         LastSeenAt = Database.Load(from => SeenTime.Read(from, Authenticator));
@@ -92,12 +93,13 @@ internal sealed class Installation : IDisposable
     /// <param name="openRoot">Opens the root key by its generations; what it gives is taken over.</param>
     /// <param name="anchorMode">What the configuration asks for.</param>
     /// <param name="judge">Decides what a verdict on the database means; null: one that doesn't serve ends the start.</param>
+    /// <param name="meter">Counts what the writer does.</param>
     /// <param name="clock">The time.</param>
     /// <param name="logs">For what is found.</param>
     /// <exception cref="StartupException">Whatever is wrong, with its exit code.</exception>
     public static async Task<Installation> OpenAsync(
         string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, Action<AnchorVerdict>? judge,
-        TimeProvider clock, ILoggerFactory logs)
+        DaemonMeter meter, TimeProvider clock, ILoggerFactory logs)
     {
         using Proof proof = new(path);
         try
@@ -108,7 +110,7 @@ internal sealed class Installation : IDisposable
             proof.Database.WriteAtStart(DestroyedMaterial.Sweep);
             Catalogue loaded = proof.Database.Load(
                 from => new CatalogueLoader(from, proof.Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
-            Installation installation = new(proof, loaded, logs, clock, anchorMode == AnchorMode.Required);
+            Installation installation = new(proof, loaded, meter, logs, clock, anchorMode == AnchorMode.Required);
             proof.HandOver();
             try
             {

@@ -102,14 +102,14 @@ internal static class Preparation
     }
 
     /// <summary>Opens the token, and in it the keys of every generation that must be there.</summary>
-    public static HsmRootKey OpenRoot(DaemonOptions options, IReadOnlyList<StoredGeneration> generations, ILoggerFactory logs)
+    public static HsmRootKey OpenRoot(DaemonOptions options, IReadOnlyList<StoredGeneration> generations, TokenMeter meter, ILoggerFactory logs)
     {
         (Token token, TokenOptions tokenOptions) = OpenToken(options);
         try
         {
             return TokenAccess.Try(() => new HsmRootKey(
                 token, [.. generations.Where(one => one.IsInToken).Select(one => one.Descriptor)],
-                generations.Single(one => one.State == GenerationState.Current).Number, tokenOptions, logs.CreateLogger<HsmRootKey>()));
+                generations.Single(one => one.State == GenerationState.Current).Number, tokenOptions, meter, logs.CreateLogger<HsmRootKey>()));
         }
         catch
         {

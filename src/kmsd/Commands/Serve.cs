@@ -7,6 +7,7 @@ using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Integrity;
 using Kmsd.Keys;
+using Kmsd.Metrics;
 using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
@@ -16,7 +17,6 @@ using Kmsd.Stores;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 
 namespace Kmsd.Commands;
 
@@ -31,39 +31,32 @@ internal static class Serve
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
         UnitRules units = Preparation.TakeUnitRules(options, PeerUnit.WhyNot());
         HostApplicationBuilder builder = Host.CreateEmptyApplicationBuilder(null);
-        _ = builder.Logging.AddConsole(console =>
-        {
-            console.FormatterName = ConsoleFormatterNames.Systemd;
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-        });
-        _ = builder.Logging.SetMinimumLevel(LogLevel.Information).AddFilter("Microsoft", LogLevel.Warning);
+        Journal.Configure(builder.Logging);
         _ = builder.Services.Configure<ConsoleLifetimeOptions>(lifetime => lifetime.SuppressStatusMessages = true);
 
         // Only this class knows the logger before the host is built, so that a failed start has one way out: an exception.
-        using ILoggerFactory logs = LoggerFactory.Create(logging => logging.AddConsole(console =>
-        {
-            console.FormatterName = ConsoleFormatterNames.Systemd;
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-        }));
+        using ILoggerFactory logs = LoggerFactory.Create(Journal.Configure);
+        using DaemonMeter meter = new(clock);
         using StateDirectory state = Preparation.OpenState(options);
         string path = Path.Combine(state.Path, Database.FileName);
         using Installation installation = await Installation.OpenAsync(
-            path, generations => Preparation.OpenRoot(options, generations, logs), options.Anchor, judge: null, clock, logs);
+            path, generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options.Anchor, judge: null, meter, clock, logs);
         await KernelRandom.MixInAsync(installation.Root);
         CatalogueLedger catalogue = installation.Catalogue;
         HistoryLog history = installation.History;
         NoticeLog notices = installation.Notices;
         Writer writer = installation.Writer;
         DatabaseReader reader = installation.Reader;
-        using MaterialCache cache = new(installation.Root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands);
+        using MaterialCache cache = new(installation.Root, clock, options.CacheEntries, options.CacheIdle, catalogue.Stands, new CacheMeter(meter));
         LastSeen lastSeen = new(installation.LastSeenAt, installation.Database, installation.Authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
         Operators operators = new(options.Operators, options.RootAdministrators);
         using RootRotation rootRotation = installation.NewRotation(operators, options.RotateDays);
         await rootRotation.RemovePlannedAsync();
         RootWork rootWork = installation.NewRootWork(operators, logs);
-        Operations operations = Wire(installation, options, operators, rootRotation, rootWork, cache, connections, units, lastSeen, logs.CreateLogger<ListNotifications>(), clock);
+        Operations operations = Wire(installation, options, operators, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
         StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
+        AddGauges(new StateGauges(meter, clock));
         ToldNotices told = new(reader);
         using LogKeeper logKeeper = new(path, writer, logs.CreateLogger<LogKeeper>());
         DueWork due = new(
@@ -83,7 +76,7 @@ internal static class Serve
         RpcConnection.Service shared = new(
             operations, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
-            installation.Hub);
+            installation.Hub, new RpcMeter(meter));
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
         using Service service = new(server, writer, cache, due, rootWork, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
@@ -94,11 +87,20 @@ internal static class Serve
 
         // The host ends in silence when a service fails; the failure must reach the exit code.
         await (service.ExecuteTask ?? Task.CompletedTask);
+
+        void AddGauges(StateGauges gauges)
+        {
+            gauges.AddProcess();
+            gauges.AddRootKey(installation.Root, installation.Generations);
+            gauges.AddStorage(writer, history);
+            gauges.AddKeys(catalogue, cache);
+            gauges.AddCallers(connections, installation.Hub, strangers);
+        }
     }
 
     internal static Operations Wire(
         Installation installation, DaemonOptions options, Operators operators, RootRotation rootRotation, RootWork rootWork, MaterialCache cache,
-        ConnectionCounter connections, UnitRules units, LastSeen lastSeen, ILogger log, TimeProvider clock)
+        ConnectionCounter connections, UnitRules units, LastSeen lastSeen, DaemonMeter meter, ILogger log, TimeProvider clock)
     {
         CatalogueLedger catalogue = installation.Catalogue;
         HistoryLog history = installation.History;
@@ -162,6 +164,7 @@ internal static class Serve
             RotateRoot = new RotateRoot(rootRotation, installation.Generations, operators),
             RetireRoot = new RetireRoot(
                 installation.Generations, rootWork, catalogue, history, verify.ProveAsync, installation.Reader, writer, operators, clock),
+            ReadMetrics = new ReadMetrics(meter, operators),
             ReadStatus = new ReadStatus(catalogue, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
         };

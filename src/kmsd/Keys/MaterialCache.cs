@@ -14,8 +14,9 @@ namespace Kmsd.Keys;
 /// <param name="capacity">How many versions are kept.</param>
 /// <param name="idle">How long an unused one is kept.</param>
 /// <param name="stands">Whether a version may be used still: what was disabled while it was opened isn't kept.</param>
+/// <param name="meter">Told what was here and what wasn't.</param>
 internal sealed class MaterialCache(
-    RootKey root, TimeProvider clock, int capacity, TimeSpan idle, Func<KeyTag, long, bool> stands) : IDisposable
+    RootKey root, TimeProvider clock, int capacity, TimeSpan idle, Func<KeyTag, long, bool> stands, CacheMeter meter) : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<(KeyTag Tag, long Version), LinkedListNode<Entry>> _entries = [];
@@ -41,11 +42,21 @@ internal sealed class MaterialCache(
     public async ValueTask<MaterialLease> LeaseAsync(Key key, KeyVersion version, CancellationToken cancellationToken)
     {
         (KeyTag Tag, long Number) name = (key.Tag, version.Number);
-        while (true)
+        for (bool wasMissed = false; ; wasMissed = true)
         {
             if (TryLease(name) is MaterialLease lease)
             {
+                if (!wasMissed)
+                {
+                    meter.Hit();
+                }
+
                 return lease;
+            }
+
+            if (!wasMissed)
+            {
+                meter.Missed();
             }
 
             // One opening serves everybody who waits for it, so it isn't cancelled with the first of them. What it brings may

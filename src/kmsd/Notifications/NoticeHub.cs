@@ -10,6 +10,9 @@ internal sealed class NoticeHub
 {
     private readonly ConcurrentDictionary<NoticeSubscription, byte> _subscriptions = new();
 
+    /// <summary>How many listen.</summary>
+    public int Count => _subscriptions.Count;
+
     public NoticeSubscription Subscribe(Caller caller)
     {
         NoticeSubscription subscription = new(this, caller);

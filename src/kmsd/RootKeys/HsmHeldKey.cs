@@ -11,16 +11,16 @@ internal sealed class HsmHeldKey(HsmRootKey root, TokenKey key) : HeldKey
     public override bool IsLost => key.IsLost;
 
     public override Task<byte[]> EncryptAsync(SensitiveBytes plaintext, byte[] additionalData, CancellationToken cancellationToken) =>
-        root.CallAsync(() => key.Encrypt(plaintext.AsSpan(), additionalData), cancellationToken);
+        root.CallAsync(TokenCall.Encrypt, () => key.Encrypt(plaintext.AsSpan(), additionalData), cancellationToken);
 
     public override Task<SensitiveBytes?> DecryptAsync(byte[] payload, byte[] additionalData, CancellationToken cancellationToken) =>
-        root.CallAsync(() => Decrypt(payload, additionalData), cancellationToken);
+        root.CallAsync(TokenCall.Decrypt, () => Decrypt(payload, additionalData), cancellationToken);
 
     public override Task<SensitiveBytes?> DecryptRawAsync(byte[] payload, CancellationToken cancellationToken) =>
-        root.CallAsync(() => DecryptRaw(payload), cancellationToken);
+        root.CallAsync(TokenCall.Decrypt, () => DecryptRaw(payload), cancellationToken);
 
     public override Task<byte[]> SignAsync(byte[] digest, SignatureAlgorithm algorithm, CancellationToken cancellationToken) =>
-        root.CallAsync(() => Sign(key, digest, algorithm), cancellationToken);
+        root.CallAsync(TokenCall.Sign, () => Sign(key, digest, algorithm), cancellationToken);
 
     /// <summary>Inside a call already.</summary>
     public static byte[] Sign(TokenKey key, ReadOnlySpan<byte> digest, SignatureAlgorithm algorithm) => algorithm switch

@@ -18,6 +18,7 @@ internal sealed class HsmRootKey : RootKey
     private readonly byte[] _instanceId;
     private readonly string _anchorLabel;
     private readonly TimeSpan _timeout;
+    private readonly TokenMeter _meter;
     private readonly ILogger _log;
     private long _current;
     private long _anchorWrites;
@@ -34,14 +35,16 @@ internal sealed class HsmRootKey : RootKey
     /// <param name="generations">Every generation whose keys must be in the token.</param>
     /// <param name="current">The number of the one that carries what is made now.</param>
     /// <param name="options">Sessions and time-out.</param>
+    /// <param name="meter">Counts the calls.</param>
     /// <param name="log">For what happens later.</param>
     /// <exception cref="TokenException">The keys of a generation aren't there, or aren't the ones.</exception>
     public HsmRootKey(
-        Token token, IReadOnlyList<RootGenerationDescriptor> generations, long current, TokenOptions options, ILogger log)
+        Token token, IReadOnlyList<RootGenerationDescriptor> generations, long current, TokenOptions options, TokenMeter meter, ILogger log)
     {
         _token = token;
         _current = current;
         _timeout = options.Timeout;
+        _meter = meter;
         _log = log;
         foreach (RootGenerationDescriptor descriptor in generations)
         {
@@ -63,14 +66,15 @@ internal sealed class HsmRootKey : RootKey
     public static string LabelOfAnchor(byte[] instanceId) => $"kmsd-anchor-{Convert.ToHexStringLower(instanceId)}";
 
     public override Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken) =>
-        CallAsync(() => KeysOf(generation).DeriveKey(label), cancellationToken);
+        CallAsync(TokenCall.Derive, () => KeysOf(generation).DeriveKey(label), cancellationToken);
 
-    public override Task<IReadOnlyList<byte[]>> ReadAnchorsAsync() => CallAsync(() => _token.ReadData(_anchorLabel), CancellationToken.None);
+    public override Task<IReadOnlyList<byte[]>> ReadAnchorsAsync() => CallAsync(TokenCall.Anchor, () => _token.ReadData(_anchorLabel), CancellationToken.None);
 
     public override Task WriteAnchorAsync(byte[] anchor)
     {
         long number = Interlocked.Increment(ref _anchorWrites);
         return CallAsync(
+            TokenCall.Anchor,
             () =>
             {
                 // One that nobody waits for any more must not come after a newer one.
@@ -81,6 +85,7 @@ internal sealed class HsmRootKey : RootKey
     }
 
     public override Task RemoveAnchorsAsync() => CallAsync(
+        TokenCall.Anchor,
         () =>
         {
             _token.DestroyData(_anchorLabel);
@@ -93,7 +98,7 @@ internal sealed class HsmRootKey : RootKey
     {
         long generation = Generation;
         byte[] additionalData = binding.ToAdditionalData(_instanceId, generation);
-        byte[] blob = await CallAsync(() => KeysOf(generation).Seal(material, additionalData), cancellationToken);
+        byte[] blob = await CallAsync(TokenCall.Seal, () => KeysOf(generation).Seal(material, additionalData), cancellationToken);
         return new SealedMaterial(generation, _generations[generation].Descriptor.SealMechanism, TokenFamily, blob);
     }
 
@@ -101,14 +106,14 @@ internal sealed class HsmRootKey : RootKey
     {
         RootGeneration keys = KeysOf(material);
         byte[] additionalData = binding.ToAdditionalData(_instanceId, material.Generation);
-        return CallAsync(() => keys.Open(material.Blob, additionalData), cancellationToken);
+        return CallAsync(TokenCall.Open, () => keys.Open(material.Blob, additionalData), cancellationToken);
     }
 
     public override async Task<(SealedMaterial Material, byte[]? PublicKey)> GenerateAsync(
         MaterialBinding binding, CancellationToken cancellationToken)
     {
         TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
-        if (await CallAsync(() => _missing.GetOrAdd(type, _ => _token.FindMissing(type) ?? ""), cancellationToken) is { Length: > 0 } mechanism)
+        if (await CallAsync(TokenCall.Probe, () => _missing.GetOrAdd(type, _ => _token.FindMissing(type) ?? ""), cancellationToken) is { Length: > 0 } mechanism)
         {
             throw new KmsException(
                 KmsErrorCode.Unsupported,
@@ -117,7 +122,7 @@ internal sealed class HsmRootKey : RootKey
 
         long generation = Generation;
         byte[] fields = binding.ToAdditionalData(_instanceId, generation);
-        return await CallAsync(() => Generate(generation, type, fields), cancellationToken);
+        return await CallAsync(TokenCall.Generate, () => Generate(generation, type, fields), cancellationToken);
     }
 
     public override Task<HeldKey> UnwrapAsync(
@@ -126,7 +131,7 @@ internal sealed class HsmRootKey : RootKey
         RootGeneration keys = KeysOf(material);
         TokenKeyType type = HeldKeyBinding.TypeOf(binding.Type);
         byte[] fields = binding.ToAdditionalData(_instanceId, material.Generation);
-        return CallAsync<HeldKey>(() => Unwrap(keys, type, material, publicKey, fields), cancellationToken);
+        return CallAsync<HeldKey>(TokenCall.Unwrap, () => Unwrap(keys, type, material, publicKey, fields), cancellationToken);
     }
 
     public override Task<SealedMaterial> RewrapAsync(
@@ -137,11 +142,12 @@ internal sealed class HsmRootKey : RootKey
         byte[] oldFields = binding.ToAdditionalData(_instanceId, material.Generation);
         byte[] fields = binding.ToAdditionalData(_instanceId, generation);
         return protection == KeyProtection.Hsm
-            ? CallAsync(() => Rewrap(old, generation, HeldKeyBinding.TypeOf(binding.Type), material, publicKey, oldFields, fields), cancellationToken)
-            : CallAsync(() => Reseal(old, generation, material, oldFields, fields), cancellationToken);
+            ? CallAsync(TokenCall.Rewrap, () => Rewrap(old, generation, HeldKeyBinding.TypeOf(binding.Type), material, publicKey, oldFields, fields), cancellationToken)
+            : CallAsync(TokenCall.Rewrap, () => Reseal(old, generation, material, oldFields, fields), cancellationToken);
     }
 
     public override Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned) => CallAsync(
+        TokenCall.Root,
         () =>
         {
             RootGenerationDescriptor made = _token.CreateGeneration(planned.Descriptor);
@@ -157,6 +163,7 @@ internal sealed class HsmRootKey : RootKey
     }
 
     public override Task DestroyGenerationAsync(StoredGeneration generation) => CallAsync(
+        TokenCall.Root,
         () =>
         {
             if (generation.Number == Generation)
@@ -172,6 +179,7 @@ internal sealed class HsmRootKey : RootKey
 
     public override Task FillRandomAsync(Memory<byte> destination, CancellationToken cancellationToken) =>
         CallAsync(
+            TokenCall.Random,
             () =>
             {
                 _token.GenerateRandom(destination.Span);
@@ -250,22 +258,36 @@ internal sealed class HsmRootKey : RootKey
             KmsErrorCode.IntegrityFailure, $"The material is of root generation {material.Generation}, which isn't in use.");
 
     /// <summary>Runs a call into the token: on a pool thread, bounded in number and in time.</summary>
-    internal async Task<T> CallAsync<T>(Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
+    internal async Task<T> CallAsync<T>(TokenCall kind, Func<T> call, CancellationToken cancellationToken, bool usesRootKey = true)
     {
-        if (!await _calls.WaitAsync(_timeout, cancellationToken))
-        {
-            throw Away(new TimeoutException("Every session is busy."));
-        }
-
-        // The native call can't be cancelled: it runs to its end, whoever still waits.
-        Task<T> running = Task.Run(() => Run(call), CancellationToken.None);
+        long began = _meter.Now();
         try
         {
-            T result = await running.WaitAsync(_timeout, cancellationToken);
+            if (!await _calls.WaitAsync(_timeout, cancellationToken))
+            {
+                throw Away(new TimeoutException("Every session is busy."));
+            }
+
+            // The native call can't be cancelled: it runs to its end, whoever still waits.
+            T result = await WaitAsync(Task.Run(() => Run(call), CancellationToken.None), cancellationToken);
 
             // Random bytes come from a token whose root key is gone, too.
             _isAvailable |= usesRootKey;
+            _meter.Succeeded(kind, began);
             return result;
+        }
+        catch (Exception exception)
+        {
+            _meter.Failed(kind, CodeOf(exception), began);
+            throw;
+        }
+    }
+
+    private async Task<T> WaitAsync<T>(Task<T> running, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await running.WaitAsync(_timeout, cancellationToken);
         }
         catch (Exception exception) when (exception is TimeoutException or OperationCanceledException)
         {
@@ -283,6 +305,13 @@ internal sealed class HsmRootKey : RootKey
             throw told.Code == KmsErrorCode.TokenUnavailable ? Away(exception) : told;
         }
     }
+
+    private static KmsErrorCode CodeOf(Exception exception) => exception switch
+    {
+        KmsException refusal => refusal.Code,
+        OperationCanceledException => KmsErrorCode.Cancelled,
+        _ => KmsErrorCode.Internal,
+    };
 
     private T Run<T>(Func<T> call)
     {

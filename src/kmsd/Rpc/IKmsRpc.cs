@@ -156,6 +156,9 @@ internal partial interface IKmsRpc
     [JsonRpcMethod("system.whoAmI", UseSingleObjectParameterDeserialization = true)]
     Task<WhoAmIResult> WhoAmIAsync(EmptyRequest request, CancellationToken cancellationToken);
 
+    [JsonRpcMethod("system.metrics", UseSingleObjectParameterDeserialization = true)]
+    Task<MetricsResult> MetricsAsync(EmptyRequest request, CancellationToken cancellationToken);
+
     [JsonRpcMethod("rpc.discover", UseSingleObjectParameterDeserialization = true)]
     Task<System.Text.Json.JsonElement> DiscoverAsync(EmptyRequest request, CancellationToken cancellationToken);
 }

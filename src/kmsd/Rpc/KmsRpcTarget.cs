@@ -98,6 +98,8 @@ internal sealed record Operations
 
     public required RetireRoot RetireRoot { get; init; }
 
+    public required ReadMetrics ReadMetrics { get; init; }
+
     public required ReadStatus ReadStatus { get; init; }
 
     public required DescribeCaller DescribeCaller { get; init; }
@@ -273,6 +275,9 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller, Request
 
     public Task<WhoAmIResult> WhoAmIAsync(EmptyRequest request, CancellationToken cancellationToken) =>
         guard.RunAsync("system.whoAmI", request, () => operations.DescribeCaller.Run(caller));
+
+    public Task<MetricsResult> MetricsAsync(EmptyRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("system.metrics", request, () => operations.ReadMetrics.Run(caller));
 
     public Task<System.Text.Json.JsonElement> DiscoverAsync(EmptyRequest request, CancellationToken cancellationToken) =>
         guard.RunAsync("rpc.discover", request, () => OpenRpcDocument.Element);

@@ -14,6 +14,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
 {
     private readonly int _longestLine;
     private readonly RequestGate _gate;
+    private readonly RpcMeter _meter;
     private readonly CancellationTokenSource _firstRequest;
 
     private int _toWrite;
@@ -26,15 +27,17 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     /// <param name="formatter">How messages are read and written.</param>
     /// <param name="longestLine">In bytes, without the line's end.</param>
     /// <param name="gate">What is in flight on this connection.</param>
+    /// <param name="meter">Told what is refused here.</param>
     /// <param name="firstRequest">Cancelled when the first whole request takes too long; disarmed by it.</param>
     public LineMessageHandler(
         PipeReader input, PipeWriter output, IJsonRpcMessageTextFormatter formatter, int longestLine, RequestGate gate,
-        CancellationTokenSource firstRequest)
+        RpcMeter meter, CancellationTokenSource firstRequest)
         : base(output, input, formatter)
     {
         NewLine = NewLineStyle.Lf;
         _longestLine = longestLine;
         _gate = gate;
+        _meter = meter;
         _firstRequest = firstRequest;
     }
 
@@ -169,8 +172,11 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         return null;
     }
 
-    private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message) => SendAsync(
-        new JsonRpcError { RequestId = id.IsEmpty ? RequestId.Null : id, Error = RpcError.Make(code, message) }, DisposalToken);
+    private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message)
+    {
+        _meter.Refused(null, code);
+        return SendAsync(new JsonRpcError { RequestId = id.IsEmpty ? RequestId.Null : id, Error = RpcError.Make(code, message) }, DisposalToken);
+    }
 
     private static ReadOnlySequence<byte> WithoutCarriageReturn(ReadOnlySequence<byte> line)
     {

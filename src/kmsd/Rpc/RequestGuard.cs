@@ -5,11 +5,13 @@ using Kmsd.Keys;
 
 namespace Kmsd.Rpc;
 
-/// <summary>The way that every request of a connection takes to its operation: its user's turn, its cost, and the record of a refusal.</summary>
-internal sealed class RequestGuard(Caller caller, CallerShares.Share share, CostLimiter limiter, CatalogueLedger catalogue, RefusalRecorder refusals)
+/// <summary>The way that every request of a connection takes to its operation: its user's turn, its cost, and the record of a refusal; and its count.</summary>
+internal sealed class RequestGuard(
+    Caller caller, CallerShares.Share share, CostLimiter limiter, CatalogueLedger catalogue, RefusalRecorder refusals, RpcMeter meter)
 {
     public async Task<T> RunAsync<T>(string method, object request, Func<Task<T>> run)
     {
+        long began = meter.Now();
         await share.EnterAsync();
         try
         {
@@ -18,12 +20,13 @@ internal sealed class RequestGuard(Caller caller, CallerShares.Share share, Cost
                 limiter.Take(caller.Primary, Cost.Of(method, request, catalogue.Current));
             }
 
-            return await run();
+            T result = await run();
+            meter.Answered(method, began);
+            return result;
         }
-        catch (KmsException refusal) when (refusal.RetryAfter is null)
+        catch (Exception exception)
         {
-            // What the limit refuses isn't recorded: it would cost what the limit saves.
-            await refusals.RecordAsync(caller, method, request, RpcMethods.All[method].IsRecorded, refusal);
+            await RefuseAsync(method, request, exception, began);
             throw;
         }
         finally
@@ -33,6 +36,36 @@ internal sealed class RequestGuard(Caller caller, CallerShares.Share share, Cost
     }
 
     public Task<T> RunAsync<T>(string method, object request, Func<T> run) => RunAsync(method, request, () => Task.FromResult(run()));
+
+    /// <summary>Records a refusal, if that is called for, and counts what is answered: of what can't be recorded, that.</summary>
+    private async Task RefuseAsync(string method, object request, Exception exception, long began)
+    {
+        KmsErrorCode answered = CodeOf(exception);
+        try
+        {
+            // What the limit refuses isn't recorded: it would cost what the limit saves.
+            if (exception is KmsException { RetryAfter: null } refusal)
+            {
+                await refusals.RecordAsync(caller, method, request, RpcMethods.All[method].IsRecorded, refusal);
+            }
+        }
+        catch (Exception instead)
+        {
+            answered = CodeOf(instead);
+            throw;
+        }
+        finally
+        {
+            meter.Refused(method, answered, began);
+        }
+    }
+
+    private static KmsErrorCode CodeOf(Exception exception) => exception switch
+    {
+        KmsException refusal => refusal.Code,
+        OperationCanceledException => KmsErrorCode.Cancelled,
+        _ => KmsErrorCode.Internal,
+    };
 }
 
 /// <summary>What a request costs, in units of work: about what it takes of a processor, in encryptions.</summary>

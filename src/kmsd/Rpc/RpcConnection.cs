@@ -60,9 +60,9 @@ internal sealed class RpcConnection : IAsyncDisposable
         _handler = new LineMessageHandler(
             PipeReader.Create(_stream, new StreamPipeReaderOptions(ClearingMemoryPool.Instance, leaveOpen: true, useZeroByteReads: true)),
             PipeWriter.Create(_stream, new StreamPipeWriterOptions(ClearingMemoryPool.Instance, leaveOpen: true)),
-            formatter, limits.LongestLine, _gate, _firstRequest);
-        _rpc = new ServerRpc(_handler, _gate, log);
-        RequestGuard guard = new(caller, _share, service.Limiter, service.Catalogue, service.Refusals);
+            formatter, limits.LongestLine, _gate, service.Meter, _firstRequest);
+        _rpc = new ServerRpc(_handler, _gate, service.Meter, log);
+        RequestGuard guard = new(caller, _share, service.Limiter, service.Catalogue, service.Refusals, service.Meter);
         _rpc.AddLocalRpcTarget(RpcTargetMetadata.FromShape<IKmsRpc>(), new KmsRpcTarget(service.Operations, caller, guard, Subscribe), null);
     }
 
@@ -80,7 +80,7 @@ internal sealed class RpcConnection : IAsyncDisposable
 
     /// <summary>Everything that connections share.</summary>
     internal sealed record Service(
-        Operations Operations, CatalogueLedger Catalogue, RefusalRecorder Refusals, CallerShares Shares, CostLimiter Limiter, NoticeHub Notices);
+        Operations Operations, CatalogueLedger Catalogue, RefusalRecorder Refusals, CallerShares Shares, CostLimiter Limiter, NoticeHub Notices, RpcMeter Meter);
 
     public async ValueTask DisposeAsync()
     {
@@ -152,10 +152,17 @@ internal sealed class RpcConnection : IAsyncDisposable
     }
 
     /// <summary>StreamJsonRpc with our errors, and with the gate that opens when an answer was sent.</summary>
-    private sealed class ServerRpc(LineMessageHandler handler, RequestGate gate, ILogger log) : JsonRpc(handler)
+    private sealed class ServerRpc(LineMessageHandler handler, RequestGate gate, RpcMeter meter, ILogger log) : JsonRpc(handler)
     {
-        protected override JsonRpcError.ErrorDetail CreateErrorDetails(JsonRpcRequest request, Exception exception) =>
-            RpcError.From(exception, request.Method, log);
+        protected override JsonRpcError.ErrorDetail CreateErrorDetails(JsonRpcRequest request, Exception exception)
+        {
+            if (exception is JsonException)
+            {
+                meter.Refused(request.Method, KmsErrorCode.InvalidParams); // It didn't come as far as the guard.
+            }
+
+            return RpcError.From(exception, request.Method, log);
+        }
 
         protected override async ValueTask SendAsync(JsonRpcMessage message, CancellationToken cancellationToken)
         {

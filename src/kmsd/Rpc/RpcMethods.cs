@@ -14,6 +14,9 @@ internal sealed record RpcMethod(string Name, Type Request, Type Result, string 
     /// <summary>How many bytes an answer may hold in memory, where that is more than its request has.</summary>
     public int AnswerBytes { get; init; }
 
+    /// <summary>What its name begins with, up to the dot.</summary>
+    public string Family { get; } = Name[..Name.IndexOf('.', StringComparison.Ordinal)];
+
     /// <summary>Whether it uses or changes something, so that its refusal is recorded.</summary>
     public bool IsRecorded { get; } = IsUseOrChange(Name);
 
@@ -80,6 +83,7 @@ internal static class RpcMethods
         new("root.retire", typeof(RetireRootRequest), typeof(RootStatusResult), "Destroys an old generation of the root key."),
         new("system.status", typeof(EmptyRequest), typeof(StatusResult), "Whether the service is well."),
         new("system.whoAmI", typeof(EmptyRequest), typeof(WhoAmIResult), "What the kernel says of the caller."),
+        new("system.metrics", typeof(EmptyRequest), typeof(MetricsResult), "What the daemon counts and measures, for Prometheus.") { AnswerBytes = ListBytes },
         new("rpc.discover", typeof(EmptyRequest), typeof(JsonElement), "This document.") { AnswerBytes = ListBytes },
     }.ToFrozenDictionary(method => method.Name, StringComparer.Ordinal);
 }

@@ -69,6 +69,7 @@ internal sealed class RpcServer(
 
         if (!connections.TryAdd(caller.Uid))
         {
+            service.Meter.ConnectionRefused();
             RpcLog.ConnectionRefused(log, caller, "too many connections");
             Refuse(socket);
             return;

@@ -54,7 +54,7 @@ internal interface IBatchParticipant
 /// writes at once, on his own thread; what comes together, or while somebody writes, forms a batch that a pool thread writes.
 /// Nothing is answered before its batch is committed.
 /// </summary>
-internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, ILogger<Writer> log) : IDisposable
+internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger<Writer> log) : IDisposable
 {
     private const int QueueCapacity = 8192;
     private const int MostRequestsInBatch = 512;
@@ -179,6 +179,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     {
         isFull |= batch.Exists(request => request.IsChange);
         bool isCommitting = false;
+        long began = meter.Now();
         try
         {
             Supersede();
@@ -221,6 +222,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             participant.Commit();
         }
 
+        meter.Committed(isFull, batch.Count, began);
         _isHealthy = true;
         _mustEmptyLog |= batch.Exists(request => request is { Erases: true, IsRefused: false });
         EmptyLog();
@@ -357,6 +359,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private void TakeBack(List<WriteRequest> batch, Exception exception)
     {
         _isHealthy = false;
+        meter.Failed();
         StorageLog.CommitFailed(log, batch.Count, exception.Message);
         RollBack();
         foreach (IBatchParticipant participant in participants)

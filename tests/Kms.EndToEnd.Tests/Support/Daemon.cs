@@ -70,6 +70,9 @@ internal sealed class Daemon : IAsyncDisposable
         await _process.WaitForExitAsync();
     }
 
+    /// <summary>What it wrote to its journal; ends with it.</summary>
+    public Task<string> JournalAsync() => _error;
+
     /// <summary>Waits for it to die by itself.</summary>
     public async Task<int> ExitAsync()
     {

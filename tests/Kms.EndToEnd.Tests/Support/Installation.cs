@@ -34,13 +34,13 @@ internal sealed class Installation : IAsyncDisposable
     public Dictionary<string, string> Environment => new() { ["SOFTHSM2_CONF"] = System.IO.Path.Combine(Path, "softhsm2.conf") };
 
     /// <summary>With a token, not yet initialised.</summary>
-    public static async Task<Installation> MakeEmptyAsync()
+    public static async Task<Installation> MakeEmptyAsync(string pin = "e2e-user-pin")
     {
         string path = Directory.CreateTempSubdirectory("kms-e2e-").FullName;
         File.SetUnixFileMode(path, (UnixFileMode)0b111_101_101);
         Installation installation = new(path);
         _ = Directory.CreateDirectory(installation.State, (UnixFileMode)0b111_000_000);
-        WriteSecret(installation.PinFile, "e2e-user-pin\n");
+        WriteSecret(installation.PinFile, pin + "\n");
         await installation.MakeTokenAsync(Label);
         return installation;
     }

@@ -238,6 +238,8 @@ public sealed class HistoryTests
         Assert.Equal(("key-2", 29.5, 0), (december[1].Name, december[1].BillableDays, december[1].Calls));
         Assert.Empty((await ReportAsync(daemon, "2026-10")).Keys);
         _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => ReportAsync(daemon, "2026-13"));
+        _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => ReportAsync(daemon, "9999-12"));
+        Assert.Empty((await ReportAsync(daemon, "9999-11")).Keys);
         _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => ReportAsync(daemon, "26-1"));
     }
 

@@ -1,6 +1,7 @@
 using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kmsd.Keys;
+using Kmsd.Metrics;
 using Kmsd.RootKeys;
 using Kmsd.Tests.RootKeys;
 using Microsoft.Extensions.Time.Testing;
@@ -13,13 +14,25 @@ public sealed class MaterialCacheTests : IDisposable
 
     private readonly MemoryRootKey _root = new([1]);
     private readonly FakeTimeProvider _clock = new();
+    private readonly DaemonMeter _meter;
+    private readonly CacheMeter _told;
 
-    public void Dispose() => _root.Dispose();
+    public MaterialCacheTests()
+    {
+        _meter = new DaemonMeter(_clock);
+        _told = new CacheMeter(_meter);
+    }
+
+    public void Dispose()
+    {
+        _root.Dispose();
+        _meter.Dispose();
+    }
 
     [Fact]
     public async Task Material_is_opened_once_and_is_what_was_sealed()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         Key key = await KeyAsync(7);
         using (MaterialLease first = await LeaseAsync(cache, key))
         using (MaterialLease second = await LeaseAsync(cache, key))
@@ -35,7 +48,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task The_least_recently_used_goes_when_there_is_one_too_many()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         Key[] keys = [await KeyAsync(0), await KeyAsync(1), await KeyAsync(2)];
         (await LeaseAsync(cache, keys[0])).Dispose();
         (await LeaseAsync(cache, keys[1])).Dispose();
@@ -55,7 +68,7 @@ public sealed class MaterialCacheTests : IDisposable
     [InlineData("closed")]
     public async Task What_leaves_the_cache_while_it_is_leased_is_zeroed_when_the_last_lease_ends(string how)
     {
-        using MaterialCache cache = new(_root, _clock, 1, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 1, s_idle, (_, _) => true, _told);
         Key key = await KeyAsync(7);
         MaterialLease first = await LeaseAsync(cache, key);
         MaterialLease second = await LeaseAsync(cache, key);
@@ -88,7 +101,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Only_what_was_idle_for_the_whole_time_goes()
     {
-        using MaterialCache cache = new(_root, _clock, 10, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 10, s_idle, (_, _) => true, _told);
         Key idle = await KeyAsync(1);
         Key used = await KeyAsync(2);
         (await LeaseAsync(cache, idle)).Dispose();
@@ -106,7 +119,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Dropping_a_key_leaves_the_others()
     {
-        using MaterialCache cache = new(_root, _clock, 10, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 10, s_idle, (_, _) => true, _told);
         Key[] keys = [await KeyAsync(0), await KeyAsync(1)];
         (await LeaseAsync(cache, keys[0])).Dispose();
         (await LeaseAsync(cache, keys[1])).Dispose();
@@ -117,7 +130,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task One_opening_serves_all_who_wait_and_whoever_gives_up_does_not_end_it()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         using CancellationTokenSource impatient = new();
         Key key = await KeyAsync(7);
         TaskCompletionSource opening = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -137,7 +150,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task An_opening_that_fails_is_tried_again_by_the_next_who_asks()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         Key key = await KeyAsync(7);
         _root.IsAway = true;
         _ = await Refusal.OfAsync(KmsErrorCode.TokenUnavailable, () => LeaseAsync(cache, key));
@@ -150,7 +163,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task Material_opened_for_another_version_store_tag_or_type_is_refused()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         Key key = await KeyAsync(7);
         Key[] changed =
         [
@@ -168,7 +181,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task A_key_that_the_token_has_lost_is_unwrapped_again_and_one_that_is_dropped_leaves_the_token()
     {
-        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        using MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         Key key = await KeyAsync(7) with { Protection = KeyProtection.Hsm };
         (SealedMaterial material, _) = await _root.GenerateAsync(key.BindingOf(1), TestContext.Current.CancellationToken);
         key = key.With(key.CurrentVersion with { Material = material });
@@ -190,7 +203,7 @@ public sealed class MaterialCacheTests : IDisposable
     [Fact]
     public async Task A_closed_cache_leases_nothing_and_keeps_nothing_that_was_on_its_way()
     {
-        MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true);
+        MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told);
         Key key = await KeyAsync(7);
         TaskCompletionSource opening = new(TaskCreationOptions.RunContinuationsAsynchronously);
         _root.OpeningWaitsFor = opening.Task;
@@ -208,7 +221,7 @@ public sealed class MaterialCacheTests : IDisposable
         const int Threads = 4;
         const int Leases = 5000;
         Key[] keys = [await KeyAsync(0), await KeyAsync(1), await KeyAsync(2)];
-        using (MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true))
+        using (MaterialCache cache = new(_root, _clock, 2, s_idle, (_, _) => true, _told))
         {
             using CancellationTokenSource done = new();
             var dropping = Task.Run(

@@ -3,16 +3,19 @@ using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kms.Hsm.Tests;
 using Kmsd.Hosting;
+using Kmsd.Metrics;
 using Kmsd.RootKeys;
+using Kmsd.Tests.Metrics;
 
 namespace Kmsd.Tests.RootKeys;
 
 /// <summary>On SoftHSM. The tests of one class run one after the other, as a module that is initialised once a process needs.</summary>
-public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>
+public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>, IDisposable
 {
     private static readonly MaterialBinding s_binding = new(new byte[16], KeyTag.New(), 1, KeyType.Aes256Gcm96);
 
     private readonly ListLogger _log = new();
+    private readonly DaemonMeter _meter = new(TimeProvider.System);
 
     [Fact]
     public async Task A_token_that_hangs_costs_its_caller_the_timeout_and_comes_back()
@@ -33,7 +36,14 @@ public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>
         FaultyModule.HangEncryptions(null, null);
         _ = await root.SealAsync(material, s_binding, TestContext.Current.CancellationToken);
         Assert.True(root.IsAvailable);
+        Assert.Equal(
+            [("ok", 1), ("tokenUnavailable", 2)],
+            _meter.Read().Where(sample => sample.Name == "kmsd_token_calls_total" && sample.Label("kind") == "seal").Select(sample => (sample.Label("outcome"), (int)sample.Value)));
+        Assert.Equal(3, _meter.Value("kmsd_token_call_duration_seconds_count", ("kind", "seal")));
+        Assert.InRange(_meter.Value("kmsd_token_call_duration_seconds_sum", ("kind", "seal")), 0.4, 60);
     }
+
+    public void Dispose() => _meter.Dispose();
 
     [Fact]
     public async Task A_call_that_fails_is_unavailability_to_the_caller_and_the_whole_story_to_the_journal()
@@ -109,6 +119,6 @@ public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>
     {
         TokenOptions options = new() { Sessions = 2, Timeout = timeout };
         Token token = SoftHsm.Open(sessions: options.Sessions, timeout: timeout);
-        return new HsmRootKey(token, [token.CreateGeneration(1, SoftHsm.InstanceId)], 1, options, _log);
+        return new HsmRootKey(token, [token.CreateGeneration(1, SoftHsm.InstanceId)], 1, options, new TokenMeter(_meter), _log);
     }
 }

@@ -16,7 +16,8 @@ public sealed class RpcMethodsTests
         "keys.cancelDeletion", "keys.create", "keys.deleteNow",
         "keys.disable", "keys.enable", "keys.get", "keys.getPublicKey", "keys.list", "keys.requestDeletion", "keys.rotate",
         "keys.setRotationPeriod", "keys.update", "members.add", "members.list", "members.remove", "notifications.acknowledge",
-        "notifications.list", "notifications.subscribe", "root.retire", "root.rotate", "root.status", "rpc.discover", "stores.create", "stores.list", "system.status",
+        "notifications.list", "notifications.subscribe", "root.retire", "root.rotate", "root.status", "rpc.discover", "stores.create", "stores.list", "system.metrics",
+        "system.status",
         "system.whoAmI", "usage.report", "versions.disable", "versions.enable", "versions.list",
     ];
 

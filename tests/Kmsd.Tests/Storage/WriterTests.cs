@@ -1,5 +1,7 @@
 using Kms.Client.Protocol;
+using Kmsd.Metrics;
 using Kmsd.Storage;
+using Kmsd.Tests.Metrics;
 
 namespace Kmsd.Tests.Storage;
 
@@ -9,6 +11,7 @@ public sealed class WriterTests : IDisposable
     private readonly Database _database;
     private readonly Ledger _ledger;
     private readonly ListLogger<Writer> _log = new();
+    private readonly DaemonMeter _meter = new(TimeProvider.System);
     private readonly Writer _writer;
     private readonly ManualResetEventSlim _held = new();
     private Task _holding = Task.CompletedTask;
@@ -17,7 +20,7 @@ public sealed class WriterTests : IDisposable
     {
         _database = Database.Create(_folder.File(Database.FileName));
         _ledger = new Ledger(_database);
-        _writer = new Writer(_database, [_ledger], witness: null, _log);
+        _writer = new Writer(_database, [_ledger], witness: null, new WriterMeter(_meter), _log);
         Hold();
     }
 
@@ -25,6 +28,7 @@ public sealed class WriterTests : IDisposable
     {
         _held.Set();
         _writer.Dispose();
+        _meter.Dispose();
         _held.Dispose();
         _database.Dispose();
         _folder.Dispose();
@@ -41,6 +45,9 @@ public sealed class WriterTests : IDisposable
         await RunToEndAsync();
         Assert.Equal(Enumerable.Range(0, requests), await Task.WhenAll(changes));
         Assert.Equal(commits, Batches);
+
+        // What holds the writer is a request of its own, and the last commit has none.
+        Assert.Equal((commits + 2, requests + 1), (_meter.Value("kmsd_commit_requests_count"), _meter.Value("kmsd_commit_requests_sum")));
         Assert.Equal(requests, _ledger.Current);
         Assert.Equal(requests, _database.Prepare("SELECT count(*) FROM notifications").QueryNumber());
     }

@@ -1,0 +1,252 @@
+using System.CommandLine;
+using System.Globalization;
+using Kms.Client;
+using Kms.Client.Protocol;
+using Kmsctl.Files;
+using Kmsctl.Output;
+
+namespace Kmsctl.Commands;
+
+/// <summary>Who did what: read, followed, verified, exported.</summary>
+internal static class HistoryCommands
+{
+    private const int DefaultLimit = 100;
+
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    private static readonly Argument<string?> s_key = new("KEY")
+    {
+        Description = "A tag, STORE/NAME, or the name of a key in the store 'default'. Write default/verify for a key of that name.",
+        Arity = ArgumentArity.ZeroOrOne,
+    };
+
+    private static readonly Option<string?> s_store = new("--store")
+    {
+        Description = "Of a store and all its keys, instead of one key.",
+        HelpName = "STORE",
+    };
+
+    private static readonly Option<bool> s_follow = new("--follow")
+    {
+        Description = "Then keep looking every second, and print what comes; oldest first.",
+    };
+
+    // Width on a terminal, where lines are printed one by one; what is longer takes its place.
+    private static readonly (string Name, int Width)[] s_columns =
+    [
+        ("sequence", 9), ("time", 20), ("operation", 20), ("outcome", 12), ("principal", 16), ("unit", 1), ("pid", 7), ("version", 3),
+        ("items", 3), ("key", 32), ("detail", 1),
+    ];
+
+    public static Command Make()
+    {
+        Option<string?> scope = new("--scope")
+        {
+            Description = "Of the service itself, instead of a key: root or system.",
+            HelpName = "SCOPE",
+            Validators =
+            {
+                result =>
+                {
+                    if (result.Tokens is [{ Value: not ("root" or "system") and var other }])
+                    {
+                        result.AddError($"'{other}' is none of root, system");
+                    }
+                },
+            },
+        };
+        Command command = Session.Command(
+            "history", "Show who did what with a key, in a store, or to the service; newest first.",
+            session => ShowAsync(session, new ListHistoryRequest
+            {
+                Key = session.Find(s_key),
+                Store = session.Get(s_store),
+                Scope = session.Get(scope),
+            }),
+            s_key, s_store, scope, HistoryOptions.Limit, HistoryOptions.Before, HistoryOptions.Operation, HistoryOptions.Principal, s_follow);
+        command.Subcommands.Add(Verify());
+        command.Subcommands.Add(Export());
+        return command;
+    }
+
+    /// <summary>Writes entries as one answer.</summary>
+    public static void Write(Session session, IEnumerable<HistoryEntryDescription> entries)
+    {
+        var result = new HistoryResult { Entries = [.. entries] };
+        session.Report.Write(result, ProtocolJsonContext.Default.HistoryResult, () =>
+        {
+            var sheet = new Sheet("History", [.. s_columns.Select(column => column.Name)]);
+            foreach (HistoryEntryDescription entry in result.Entries)
+            {
+                sheet.Add(Cells(entry));
+            }
+
+            return sheet;
+        });
+    }
+
+    private static async Task ShowAsync(Session session, ListHistoryRequest subject)
+    {
+        if (new[] { subject.Key, subject.Store, subject.Scope }.Count(given => given is not null) != 1)
+        {
+            throw new CommandException(ExitCode.Usage, "Name a key, or give --store or --scope; see 'kmsctl history --help'.");
+        }
+
+        bool follows = session.Get(s_follow);
+        if (follows && session.Get(HistoryOptions.Before) is not null)
+        {
+            throw new CommandException(ExitCode.Usage, "--follow goes on from the newest entry, so there is nothing for --before to do; leave one of them out.");
+        }
+
+        if (follows && subject.Key is not null)
+        {
+            // The tag: what is followed stays the same key, even if the name moves meanwhile.
+            KeyDescription key = await session.Client.GetKeyAsync(new KeyRequest { Key = subject.Key }, session.CancellationToken);
+            subject = new ListHistoryRequest { Key = key.Tag };
+        }
+
+        HistoryPages pages = new(async (limit, before) => (await session.Client.ListHistoryAsync(
+            new ListHistoryRequest
+            {
+                Key = subject.Key,
+                Store = subject.Store,
+                Scope = subject.Scope,
+                Limit = limit,
+                Before = before,
+                Operation = session.Get(HistoryOptions.Operation),
+                Principal = session.Get(HistoryOptions.Principal),
+            },
+            session.CancellationToken)).Entries);
+        List<HistoryEntryDescription> newest = await pages.ReadNewestAsync(
+            session.Get(HistoryOptions.Limit) ?? DefaultLimit, session.Get(HistoryOptions.Before));
+        if (follows)
+        {
+            await FollowAsync(session, pages, newest);
+        }
+        else
+        {
+            Write(session, newest);
+        }
+    }
+
+    /// <summary>Until a signal ends it. A daemon that is away is waited for.</summary>
+    private static async Task FollowAsync(Session session, HistoryPages pages, List<HistoryEntryDescription> newest)
+    {
+        long last = 0;
+        foreach (HistoryEntryDescription entry in Enumerable.Reverse(newest))
+        {
+            WriteLine(entry);
+        }
+
+        bool isAway = false;
+        while (true)
+        {
+            await Task.Delay(s_interval, session.CancellationToken);
+            try
+            {
+                await foreach (HistoryEntryDescription entry in pages.ReadAfterAsync(last))
+                {
+                    WriteLine(entry);
+                }
+
+                isAway = false;
+            }
+            catch (KmsUnreachableException exception)
+            {
+                if (!isAway)
+                {
+                    await Failure.WriteAsync($"{exception.Message} Waiting for it.");
+                }
+
+                isAway = true;
+            }
+        }
+
+        void WriteLine(HistoryEntryDescription entry)
+        {
+            session.Report.WriteRow(entry, ProtocolJsonContext.Default.HistoryEntryDescription, Cells(entry), [.. s_columns.Select(column => column.Width)]);
+            last = entry.Sequence;
+        }
+    }
+
+    private static Command Verify() => Session.Command(
+        "verify", "Have the daemon compute the whole history again: exits with 0 if it is as it was written, with 1 if not. May take long.",
+        async session =>
+        {
+            VerifyHistoryResult result = await session.Client.VerifyHistoryAsync(session.CancellationToken);
+            session.Report.Write(result, ProtocolJsonContext.Default.VerifyHistoryResult, () =>
+            {
+                var sheet = new Sheet(null, "what", "value");
+                sheet.Add("as it was written", result.Ok ? "yes" : "no");
+                sheet.Add("entries read", Text.Of(result.Entries));
+                sheet.AddIfKnown("first bad entry", result.FirstBad is long bad ? Text.Of(bad) : null);
+                return sheet;
+            });
+            if (!result.Ok)
+            {
+                throw new CommandException(ExitCode.No, string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"The history is not as it was written: entry {result.FirstBad} was changed, is missing, or was erased without a purge. Keep a copy of the database and find out who can write to it."));
+            }
+        });
+
+    private static Command Export()
+    {
+        var output = new Argument<string>("OUT")
+        {
+            Description = "The file to make (mode 0600), which appears only when it is whole; '-', the default, is standard output.",
+            DefaultValueFactory = _ => "-",
+        };
+        return Session.Command(
+            "export", "Write everything that the history holds, oldest first, one JSON object a line.",
+            async session =>
+            {
+                string path = session.Get(output);
+                if (path == "-")
+                {
+                    await using Stream standardOutput = Console.OpenStandardOutput();
+                    await HistoryPages.ExportAsync(session.Client, standardOutput, session.CancellationToken);
+                    return;
+                }
+
+                using var file = NewFile.Create(path, session.Get(CommonOptions.Force));
+                await HistoryPages.ExportAsync(session.Client, file.Stream, session.CancellationToken);
+                session.CancellationToken.ThrowIfCancellationRequested();
+                file.Commit();
+            },
+            output, CommonOptions.Force);
+    }
+
+    private static string[] Cells(HistoryEntryDescription entry) =>
+    [
+        Text.Of(entry.Sequence), Text.Of(entry.At), entry.Operation, entry.Outcome, entry.Principal ?? "kmsd", entry.Unit ?? Text.None,
+        entry.Pid is long pid ? Text.Of(pid) : Text.None, entry.KeyVersion is long version ? Text.Of(version) : Text.None, Text.Of(entry.Count),
+        entry.Key ?? Text.None, entry.Detail ?? Text.None,
+    ];
+}
+
+/// <summary>How entries are picked; for keys that are there and for deleted ones.</summary>
+internal static class HistoryOptions
+{
+    public static Option<int?> Limit { get; } = new("--limit")
+    {
+        Description = "How many at most; default 100.",
+        HelpName = "N",
+        Validators =
+        {
+            result =>
+            {
+                if (result.Tokens is [{ Value: var text }] && (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int limit) || limit < 1))
+                {
+                    result.AddError("--limit is a whole number from 1 on");
+                }
+            },
+        },
+    };
+
+    public static Option<long?> Before { get; } = new("--before") { Description = "Only entries with a smaller sequence number: the last one of the page before.", HelpName = "SEQUENCE" };
+
+    public static Option<string?> Operation { get; } = new("--operation") { Description = "Only this operation, such as crypto.decrypt or rotation.automatic.", HelpName = "OPERATION" };
+
+    public static Option<string?> Principal { get; } = new("--principal") { Description = "Only of this principal.", HelpName = "PRINCIPAL" };
+}

@@ -1,0 +1,135 @@
+using System.CommandLine;
+using Kms.Client;
+using Kms.Client.Protocol;
+using Kmsctl.Output;
+
+namespace Kmsctl.Commands;
+
+/// <summary>What concerned the caller: shown, followed, or handed to a command.</summary>
+internal static class NotificationCommands
+{
+    private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(1);
+
+    // Width on a terminal, where lines are printed one by one; what is longer takes its place.
+    private static readonly (string Name, int Width)[] s_columns =
+    [
+        ("sequence", 9), ("time", 20), ("kind", 18), ("store", 12), ("key", 20), ("tag", 32), ("by", 12), ("detail", 1),
+    ];
+
+    public static Command Make()
+    {
+        var follow = new Option<bool>("--follow") { Description = "Then wait for more, and print each as it comes." };
+        var exec = new Option<string?>("--exec")
+        {
+            Description = "Run COMMAND by /bin/sh for each: the notification is one line of JSON on its standard input, and KMS_NOTICE_KIND and the like are in"
+                + " its environment. What it ends with 0 is acknowledged; anything else stops.",
+            HelpName = "COMMAND",
+        };
+        var acknowledge = new Option<bool>("--acknowledge") { Description = "What was shown isn't shown again." };
+        return Session.Command(
+            "notifications", "Show what concerned you and wasn't acknowledged: grants, states, rotations, deletions of keys; the root key.",
+            session => (session.Get(exec), session.Get(follow)) switch
+            {
+                (string command, true) => FollowAsync(session, notice => NoticeCommand.RunAsync(command, notice, session.CancellationToken), acknowledge: true),
+                (string command, false) => EachAsync(session, command),
+                (null, true) => FollowAsync(session, notice => WriteLineAsync(session, notice), session.Get(acknowledge)),
+                _ => ShowAsync(session, session.Get(acknowledge)),
+            },
+            follow, exec, acknowledge);
+    }
+
+    private static async Task ShowAsync(Session session, bool acknowledge)
+    {
+        List<NotificationDescription> notices = [];
+        await foreach (NotificationDescription notice in ListAsync(session))
+        {
+            notices.Add(notice);
+        }
+
+        var result = new ListNotificationsResult { Notifications = [.. notices] };
+        session.Report.Write(result, ProtocolJsonContext.Default.ListNotificationsResult, () =>
+        {
+            var sheet = new Sheet("Notifications", [.. s_columns.Select(column => column.Name)]);
+            foreach (NotificationDescription notice in notices)
+            {
+                sheet.Add(Cells(notice));
+            }
+
+            return sheet;
+        });
+        if (acknowledge && notices.Count > 0)
+        {
+            await AcknowledgeAsync(session, notices[^1]);
+        }
+    }
+
+    private static async Task EachAsync(Session session, string command)
+    {
+        await foreach (NotificationDescription notice in ListAsync(session))
+        {
+            await NoticeCommand.RunAsync(command, notice, session.CancellationToken);
+            await AcknowledgeAsync(session, notice);
+            session.CancellationToken.ThrowIfCancellationRequested();
+        }
+    }
+
+    private static async Task FollowAsync(Session session, Func<NotificationDescription, Task> take, bool acknowledge)
+    {
+        await foreach (NotificationDescription notice in session.Client.SubscribeToNotificationsAsync(0, session.CancellationToken))
+        {
+            await take(notice);
+            while (acknowledge && !await TryAcknowledgeAsync(session, notice))
+            {
+                await Task.Delay(s_pause, session.CancellationToken);
+            }
+
+            session.CancellationToken.ThrowIfCancellationRequested();
+        }
+    }
+
+    /// <summary>False while the daemon is away.</summary>
+    private static async Task<bool> TryAcknowledgeAsync(Session session, NotificationDescription notice)
+    {
+        try
+        {
+            await AcknowledgeAsync(session, notice);
+            return true;
+        }
+        catch (KmsUnreachableException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Also when a signal has come meanwhile: what was done must not be done again.</summary>
+    private static Task AcknowledgeAsync(Session session, NotificationDescription notice) => session.Client.AcknowledgeNotificationsAsync(
+        new AcknowledgeNotificationsRequest { UpTo = notice.Sequence }, CancellationToken.None);
+
+    private static async IAsyncEnumerable<NotificationDescription> ListAsync(Session session)
+    {
+        long? after = 0;
+        while (after is not null)
+        {
+            ListNotificationsResult page = await session.Client.ListNotificationsAsync(
+                new ListNotificationsRequest { After = after }, session.CancellationToken);
+            foreach (NotificationDescription notice in page.Notifications)
+            {
+                yield return notice;
+            }
+
+            after = page.Next;
+        }
+    }
+
+    private static Task WriteLineAsync(Session session, NotificationDescription notice)
+    {
+        session.Report.WriteRow(notice, ProtocolJsonContext.Default.NotificationDescription, Cells(notice), [.. s_columns.Select(column => column.Width)]);
+        return Task.CompletedTask;
+    }
+
+    private static string[] Cells(NotificationDescription notice) =>
+    [
+        Text.Of(notice.Sequence), Text.Of(notice.At), notice.Kind, notice.Store ?? Text.None, notice.KeyName ?? Text.None, notice.Key ?? Text.None,
+        notice.By ?? "kmsd", notice.Detail ?? Text.None,
+    ];
+}

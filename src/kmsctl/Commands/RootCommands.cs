@@ -1,0 +1,131 @@
+using System.CommandLine;
+using System.Globalization;
+using Kms.Client.Protocol;
+using Kmsctl.Output;
+
+namespace Kmsctl.Commands;
+
+/// <summary>The root key, for its administrators.</summary>
+internal static class RootCommands
+{
+    // A minute.
+    private const int MostLooksWithoutProgress = 300;
+
+    private static readonly TimeSpan s_interval = TimeSpan.FromMilliseconds(200);
+
+    private static readonly Option<string> s_reason = new("--reason")
+    {
+        Description = "Why, 1 to 100 characters; it is kept in the history.",
+        HelpName = "TEXT",
+        Required = true,
+    };
+
+    public static Command All() => new("root", "The root key, for its administrators.")
+    {
+        Session.Command("status", "Show the root key, its generations, and who holds shares of it.", async session =>
+            Write(session, await session.Client.ReadRootStatusAsync(session.CancellationToken))),
+        Rotate(),
+        Retire(),
+    };
+
+    private static Command Rotate()
+    {
+        var noWait = new Option<bool>("--no-wait") { Description = "Don't wait until every version is carried over to it." };
+        return Session.Command(
+            "rotate", "Make a new generation of a root key that the token makes, and carry every version over to it.",
+            async session =>
+            {
+                RootStatusResult root = await session.Client.RotateRootAsync(session.GetRequired(s_reason), session.CancellationToken);
+                if (!session.Get(noWait))
+                {
+                    await Question.TellAsync(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"Generation {root.Generation} is in use. {root.Rewrap.Total - root.Rewrap.Done} versions are being carried over; requests go on meanwhile, and so does this without kmsctl."));
+                    root = await ProgressBar.RunAsync("carried over", root.Rewrap.Total, progress => WaitAsync(session, progress), shortest: 1000);
+                }
+
+                Write(session, root);
+            },
+            s_reason, noWait);
+    }
+
+    private static Command Retire()
+    {
+        var generation = new Argument<long>("GENERATION") { Description = "The number of an old generation; see 'kmsctl root status'." };
+        return Session.Command(
+            "retire", "Destroy the keys of an old generation, from 7 days after it was replaced; nothing brings them back.",
+            async session =>
+            {
+                RootStatusResult root = await session.Client.ReadRootStatusAsync(session.CancellationToken);
+                await Question.TellAsync(string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"Backups of the database from before generation {root.Generation} was made can't be read any more once generation {session.Get(generation)} is retired."));
+                if (root.Custody.Kind == "none")
+                {
+                    await Question.TellAsync(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"Nobody holds a share of this root key: if the token is lost, every key is. Is the token backed up with generation {root.Generation} in it?"));
+                }
+
+                if (!session.Get(CommonOptions.Yes))
+                {
+                    await Question.ConfirmAsync(string.Create(CultureInfo.InvariantCulture, $"Destroy generation {session.Get(generation)}?"), session.CancellationToken);
+                }
+
+                Write(session, await session.Client.RetireRootAsync(session.Get(generation), session.GetRequired(s_reason), session.CancellationToken));
+            },
+            generation, s_reason, CommonOptions.Yes);
+    }
+
+    /// <exception cref="CommandException">Nothing moves any more.</exception>
+    private static async Task<RootStatusResult> WaitAsync(Session session, IProgress<long>? progress)
+    {
+        long last = -1;
+        int looks = 0;
+        while (true)
+        {
+            RootStatusResult root = await session.Client.ReadRootStatusAsync(session.CancellationToken);
+            progress?.Report(root.Rewrap.Done);
+            if (root.Rewrap.Done == root.Rewrap.Total)
+            {
+                return root;
+            }
+
+            if (root.Rewrap.Done != last)
+            {
+                (last, looks) = (root.Rewrap.Done, 0);
+            }
+            else if (++looks == MostLooksWithoutProgress)
+            {
+                throw new CommandException(
+                    ExitCode.Refused + (int)KmsErrorCode.InvalidState,
+                    string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"Generation {root.Generation} is in use, but {root.Rewrap.Total - root.Rewrap.Done} versions stay with an older one; they are served. The daemon's journal says why (5201, 5202)."));
+            }
+
+            await Task.Delay(s_interval, session.CancellationToken);
+        }
+    }
+
+    private static void Write(Session session, RootStatusResult root) => session.Report.Write(root, ProtocolJsonContext.Default.RootStatusResult, () =>
+    {
+        var sheet = new Sheet(null, "what", "value");
+        sheet.Add("generation", Text.Of(root.Generation));
+        sheet.Add("origin", root.Origin);
+        sheet.Add("made", Text.Of(root.CreatedAt));
+        sheet.Add("rotate by", Text.Of(root.RotateBy));
+        sheet.Add("custody", root.Custody.Kind);
+        sheet.Add("versions under it", string.Create(CultureInfo.InvariantCulture, $"{root.Rewrap.Done} of {root.Rewrap.Total}"));
+        foreach (RootGenerationDescription generation in root.Generations)
+        {
+            sheet.Add(
+                string.Create(CultureInfo.InvariantCulture, $"generation {generation.Generation}"),
+                string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {generation.Versions} versions"));
+        }
+
+        return sheet;
+    });
+}

@@ -1,0 +1,218 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+
+namespace Kmsctl.Tests;
+
+public sealed class HistoryCommandTests : IDisposable
+{
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("kmsctl-");
+
+    private string Out => Path.Combine(_folder.FullName, "out");
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    [Fact]
+    public async Task In_a_pipe_entries_are_lines_newest_first_and_nothing_steers_the_terminal()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(5, 6);
+        Run run = await Console.RunAsync(records.Daemon, "history", "mail");
+        Assert.Equal((0, string.Empty), (run.ExitCode, run.Errors));
+        Assert.Equal(
+            "6\t2026-11-24T01:02:03Z\tcrypto.decrypt\tinvalidCiphertext\tunit:a.service\ta.service\t4711\t2\t1\t00112233445566778899aabbccddeeff\ta\\u0009b\\u001B[1m\n"
+            + "5\t2026-11-24T01:02:03Z\trotation.automatic\tok\tkmsd\t-\t-\t-\t0\t00112233445566778899aabbccddeeff\t-\n",
+            run.Text);
+        Assert.Equal("""{"key":"mail","limit":100}""", records.Only("history.list").Params.GetRawText());
+    }
+
+    [Fact]
+    public async Task On_a_terminal_they_are_a_table()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(6, 6);
+        Run run = await Console.RunOnTerminalAsync(records.Daemon, "history", "mail");
+        Assert.Contains("History", run.Text, StringComparison.Ordinal);
+        Assert.Contains("\u2502 6 ", run.Text, StringComparison.Ordinal);
+        Assert.Contains("operation", run.Text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--store acme --limit 5 --before 9", """{"store":"acme","limit":5,"before":9}""")]
+    [InlineData("--scope root --operation root.rotate", """{"scope":"root","limit":100,"operation":"root.rotate"}""")]
+    [InlineData("a/b --principal uid:7 --limit 1000", """{"key":"a/b","limit":1000,"principal":"uid:7"}""")]
+    public async Task What_is_asked_for_is_sent(string line, string parameters)
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, ["history", .. line.Split(' '), "--json"]);
+        Assert.Equal(0, run.ExitCode);
+        Assert.Equal(parameters, records.Only("history.list").Params.GetRawText());
+        Assert.Equal("""{"entries":[]}""" + "\n", run.Text);
+    }
+
+    [Theory]
+    [InlineData("")]
+    [InlineData("mail --store acme")]
+    [InlineData("--store acme --scope root")]
+    [InlineData("--scope other")]
+    [InlineData("mail --limit 0")]
+    [InlineData("mail --limit x")]
+    [InlineData("mail --follow --before 3")]
+    [InlineData("verify mail")]
+    public async Task What_makes_no_sense_is_64_and_asks_nothing(string line)
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, ["history", .. line.Split(' ', StringSplitOptions.RemoveEmptyEntries)]);
+        Assert.Equal(64, run.ExitCode);
+        Assert.Matches("^kmsctl: [^\n]+\n$", run.Errors);
+        Assert.Empty(records.Methods);
+    }
+
+    [Fact]
+    public async Task More_than_a_page_is_read_page_by_page()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, 2_500);
+        Run run = await Console.RunAsync(records.Daemon, "history", "mail", "--limit", "2200");
+        Assert.Equal(Enumerable.Range(301, 2_200).Reverse(), Numbers(run.Text));
+        Assert.Equal(3, records.Methods.Count());
+    }
+
+    [Fact]
+    public async Task Followed_it_begins_with_the_newest_oldest_first_and_prints_what_comes_once()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, 5);
+        using Process process = Console.Start(records.Daemon, "history", "mail", "--follow", "--limit", "3");
+        Assert.Equal([3, 4, 5], await ReadAsync(process, 3));
+        records.Record(6, 7);
+        Assert.Equal([6, 7], await ReadAsync(process, 2));
+        records.Record(8, 3_500); // More than a page: it goes back for them, and prints them in order.
+        Assert.Equal(Enumerable.Range(8, 3_493), await ReadAsync(process, 3_493));
+        Assert.Equal(1_000, records.LongestPage);
+        Assert.Equal(130, await EndAsync(process));
+        Assert.All(records.Daemon.Received.Where(call => call.Method == "history.list"), call => Assert.Equal(RecordsDaemon.Tag, call.Text("key")));
+    }
+
+    [Fact]
+    public async Task Followed_as_JSON_each_entry_is_a_line()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, 3);
+        using Process process = Console.Start(records.Daemon, "history", "--store", "acme", "--follow", "--json");
+        for (int number = 1; number <= 3; number++)
+        {
+            using var line = JsonDocument.Parse((await process.StandardOutput.ReadLineAsync(Cancellation))!);
+            Assert.Equal(number, line.RootElement.GetProperty("sequence").GetInt64());
+        }
+
+        Assert.Equal(130, await EndAsync(process));
+    }
+
+    [Fact]
+    public async Task Followed_it_waits_for_a_daemon_that_went_away_and_says_so_once()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, 1);
+        using Process process = Console.Start(records.Daemon, "history", "mail", "--follow");
+        Assert.Equal([1], await ReadAsync(process, 1));
+        await records.StopAsync();
+        string? said = await process.StandardError.ReadLineAsync(Cancellation);
+        Assert.EndsWith("Waiting for it.", said, StringComparison.Ordinal);
+        await Task.Delay(2_500, Cancellation);
+        records.Record(2, 2);
+        records.Daemon.Start();
+        Assert.Equal([2], await ReadAsync(process, 1));
+        Assert.Equal(130, await EndAsync(process));
+        Assert.Empty(await process.StandardError.ReadToEndAsync(Cancellation));
+    }
+
+    [Fact]
+    public async Task A_good_history_verifies_with_0()
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, "history", "verify");
+        Assert.Equal((0, "as it was written\tyes\nentries read\t7\n", string.Empty), (run.ExitCode, run.Text, run.Errors));
+    }
+
+    [Fact]
+    public async Task A_bad_one_ends_with_1_and_the_number_of_the_first_bad_entry()
+    {
+        await using var records = new RecordsDaemon { FirstBad = 42 };
+        Run run = await Console.RunAsync(records.Daemon, "history", "verify");
+        Assert.Equal((1, "as it was written\tno\nentries read\t42\nfirst bad entry\t42\n"), (run.ExitCode, run.Text));
+        Assert.Contains("entry 42 was changed, is missing, or was erased without a purge", run.Errors, StringComparison.Ordinal);
+        Run json = await Console.RunAsync(records.Daemon, "history", "verify", "--json");
+        Assert.Equal((1, """{"ok":false,"entries":42,"firstBad":42}""" + "\n"), (json.ExitCode, json.Text));
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(499)]
+    [InlineData(500)]
+    [InlineData(1_300)]
+    public async Task An_export_is_a_line_an_entry_page_by_page(int entries)
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, entries);
+        Run piped = await Console.RunAsync(records.Daemon, "history", "export");
+        Assert.Equal((0, string.Empty), (piped.ExitCode, piped.Errors));
+        Assert.Equal(string.Concat(Enumerable.Range(1, entries).Select(number => RecordsDaemon.Exported(number) + "\n")), piped.Text);
+        Assert.True(records.LongestPage <= 500);
+        Assert.Equal(0, (await Console.RunAsync(records.Daemon, "history", "export", Out)).ExitCode);
+        Assert.Equal(piped.Text, await File.ReadAllTextAsync(Out, Cancellation));
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Out));
+    }
+
+    [Fact]
+    public async Task An_export_that_fails_in_the_middle_leaves_no_file()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, 1_200);
+        int pages = 0;
+        await using var failing = new Kms.Client.Tests.FakeDaemon(call => ++pages == 3
+            ? Kms.Client.Tests.FakeDaemon.Error(call, """{"code":10,"message":"The disk is away.","data":{"reason":"storageUnavailable"}}""")
+            : Kms.Client.Tests.FakeDaemon.Result(
+                call, string.Create(CultureInfo.InvariantCulture, $$"""{"entries":[{{RecordsDaemon.Exported(pages)}}],"next":{{pages}}}""")));
+        Run run = await Console.RunAsync(failing, "history", "export", Out);
+        Assert.Equal(20, run.ExitCode);
+        Assert.Empty(_folder.GetFiles());
+    }
+
+    [Fact]
+    public async Task An_export_replaces_nothing_unless_it_is_told_to()
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, 1);
+        await File.WriteAllTextAsync(Out, "precious", Cancellation);
+        Assert.Equal(73, (await Console.RunAsync(records.Daemon, "history", "export", Out)).ExitCode);
+        Assert.Equal("precious", await File.ReadAllTextAsync(Out, Cancellation));
+        Assert.Equal(0, (await Console.RunAsync(records.Daemon, "history", "export", Out, "--force")).ExitCode);
+        Assert.Equal(RecordsDaemon.Exported(1) + "\n", await File.ReadAllTextAsync(Out, Cancellation));
+    }
+
+    private static IEnumerable<int> Numbers(string text) => text.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+        .Select(line => int.Parse(line.Split('\t')[0], CultureInfo.InvariantCulture));
+
+    private static async Task<List<int>> ReadAsync(Process process, int lines)
+    {
+        List<int> numbers = [];
+        while (numbers.Count < lines)
+        {
+            string line = await process.StandardOutput.ReadLineAsync(Cancellation).AsTask().WaitAsync(TimeSpan.FromSeconds(30), Cancellation)
+                ?? throw new EndOfStreamException(await process.StandardError.ReadToEndAsync(Cancellation));
+            numbers.AddRange(Numbers(line));
+        }
+
+        return numbers;
+    }
+
+    private static async Task<int> EndAsync(Process process)
+    {
+        Console.Signal(process, 2);
+        await process.WaitForExitAsync(Cancellation);
+        return process.ExitCode;
+    }
+}

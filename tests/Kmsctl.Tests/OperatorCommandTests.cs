@@ -1,0 +1,144 @@
+using System.Globalization;
+using System.Text;
+
+namespace Kmsctl.Tests;
+
+/// <summary>Stores, usage, deleted keys, the root key, metrics.</summary>
+public sealed class OperatorCommandTests : IDisposable
+{
+    private const UnixFileMode EverybodyReads =
+        UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead | UnixFileMode.OtherRead;
+
+    private const string Metrics = "# HELP kmsd_a_total Ants.\n# TYPE kmsd_a_total counter\nkmsd_a_total{kind=\"\\t\"} 1\n";
+
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("kmsctl-");
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    private string TextFile => Path.Combine(_folder.FullName, "kmsd.prom");
+
+    public void Dispose() => _folder.Delete(recursive: true);
+
+    [Theory]
+    [InlineData("store create acme --manager user:alice", "stores.create", """{"name":"acme","manager":"user:alice"}""", "name\tacme\ncreated\t2026-11-24T01:02:03Z\nyour role\t-\n")]
+    [InlineData("store list", "stores.list", "{}", "acme\t2026-11-24T01:02:03Z\t-\ndefault\t2026-11-23T01:02:03Z\tmanager\n")]
+    [InlineData("usage --store acme --month 2026-11", "usage.report", """{"store":"acme","month":"2026-11"}""", "mail\t00112233445566778899aabbccddeeff\tRSA-2048\t20.5\t1\t0.125\t21.625\t17\n")]
+    [InlineData("deleted list --store acme", "deletedKeys.list", """{"store":"acme"}""", "mail\t00112233445566778899aabbccddeeff\tdefault\tECDSA-P256\t2026-11-24T00:00:00Z\t2027-11-24T00:00:00Z\t2\t3\tnever\tuid:0=encryptor gid:9=reviewer\n")]
+    [InlineData("deleted history abc --limit 7 --operation keys.create", "deletedKeys.history", """{"tag":"abc","limit":7,"operation":"keys.create"}""", "")]
+    [InlineData("root status", "root.status", "{}", "generation\t2\norigin\ttoken\nmade\t2026-11-20T00:00:00Z\nrotate by\t2027-11-20T00:00:00Z\ncustody\tnone\nversions under it\t4 of 7\ngeneration 1\told, from the token, made 2025-11-20T00:00:00Z, carries 3 versions\ngeneration 2\tcurrent, from the token, made 2026-11-20T00:00:00Z, carries 4 versions\n")]
+    [InlineData("metrics", "system.metrics", "{}", Metrics)]
+    [InlineData("deletions release --yes", "deletions.release", "{}", "released\n")]
+    public async Task What_is_asked_is_sent_and_the_answer_printed(string line, string method, string parameters, string output)
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, line.Split(' '));
+        Assert.Equal((0, output), (run.ExitCode, run.Text));
+        Assert.Equal(parameters, records.Only(method).Params.GetRawText());
+        Run json = await Console.RunAsync(records.Daemon, [.. line.Split(' '), "--json"]);
+        Assert.Equal(0, json.ExitCode);
+        using var document = System.Text.Json.JsonDocument.Parse(json.Text);
+        Assert.Equal(1, json.Text.Count(character => character == '\n'));
+    }
+
+    [Fact]
+    public async Task Usage_is_of_the_present_month_and_the_default_store_unless_others_are_named()
+    {
+        await using var records = new RecordsDaemon();
+        Assert.Equal(0, (await Console.RunAsync(records.Daemon, "usage")).ExitCode);
+        Assert.Equal("default", records.Only("usage.report").Text("store"));
+        DateTimeOffset now = TimeProvider.System.GetUtcNow();
+        Assert.Contains(
+            records.Only("usage.report").Text("month"),
+            new[] { now, now.AddMinutes(-2) }.Select(time => time.ToString("yyyy-MM", CultureInfo.InvariantCulture)));
+        Assert.Contains("acme, ", (await Console.RunOnTerminalAsync(records.Daemon, "usage")).Text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("y\n", 0)]
+    [InlineData("n\n", 2)]
+    [InlineData("", 2)]
+    public async Task A_purge_says_what_it_erases_and_asks(string answer, int exitCode)
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, Encoding.UTF8.GetBytes(answer), "deleted", "purge", RecordsDaemon.Tag, "--reason", "as they asked");
+        Assert.Equal(exitCode, run.ExitCode);
+        Assert.Contains("Key 'mail' of 'default', deleted on 2026-11-24T00:00:00Z, 3 uses; kept until 2027-11-24T00:00:00Z.", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("Purge it? [y/N]", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(exitCode == 0 ? ["deletedKeys.list", "deletedKeys.purge"] : ["deletedKeys.list"], records.Methods);
+        if (exitCode == 0)
+        {
+            Assert.Equal($$"""{"tag":"{{RecordsDaemon.Tag}}","reason":"as they asked"}""", records.Only("deletedKeys.purge").Params.GetRawText());
+        }
+    }
+
+    [Fact]
+    public async Task With_yes_a_purge_does_not_ask_and_without_a_reason_it_is_none()
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, "deleted", "purge", RecordsDaemon.Tag, "--reason", "x", "--yes");
+        Assert.Equal((0, "purged\n"), (run.ExitCode, run.Text));
+        Assert.DoesNotContain("[y/N]", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(64, (await Console.RunAsync(records.Daemon, "deleted", "purge", RecordsDaemon.Tag, "--yes")).ExitCode);
+    }
+
+    [Theory]
+    [InlineData("y\n", 0)]
+    [InlineData("\n", 2)]
+    public async Task A_release_says_what_it_does_and_asks(string answer, int exitCode)
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, Encoding.UTF8.GetBytes(answer), "deletions", "release");
+        Assert.Equal(exitCode, run.ExitCode);
+        Assert.Contains("destroys at once every key whose 72 hours are over", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(exitCode == 0 ? ["deletions.release"] : [], records.Methods);
+    }
+
+    [Fact]
+    public async Task A_text_file_is_replaced_whole_and_everybody_may_read_it()
+    {
+        await using var records = new RecordsDaemon();
+        await File.WriteAllTextAsync(TextFile, "older", Cancellation);
+        Run run = await Console.RunAsync(records.Daemon, "metrics", "--textfile", TextFile);
+        Assert.Equal((0, string.Empty, string.Empty), (run.ExitCode, run.Text, run.Errors));
+        Assert.Equal(Metrics, await File.ReadAllTextAsync(TextFile, Cancellation));
+        Assert.Equal(EverybodyReads, File.GetUnixFileMode(TextFile));
+        Assert.Equal(["kmsd.prom"], _folder.GetFiles().Select(file => file.Name));
+        string[] renames = await Console.TraceAsync(records.Daemon, "rename,renameat,renameat2,openat,fsync", "metrics", "--textfile", TextFile);
+        Assert.Contains(renames, call => call.Contains("rename", StringComparison.Ordinal) && call.Contains("kmsd.prom\"", StringComparison.Ordinal));
+        Assert.DoesNotContain(renames, call => call.Contains("openat", StringComparison.Ordinal) && call.Contains("kmsd.prom\"", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_text_file_stays_as_it_was_when_the_daemon_refuses()
+    {
+        await using var records = new RecordsDaemon
+        {
+            Refusal = ("system.metrics", """{"code":2,"message":"Only operators may do this.","data":{"reason":"forbidden"}}"""),
+        };
+        await File.WriteAllTextAsync(TextFile, "older", Cancellation);
+        Assert.Equal(12, (await Console.RunAsync(records.Daemon, "metrics", "--textfile", TextFile)).ExitCode);
+        Assert.Equal("older", await File.ReadAllTextAsync(TextFile, Cancellation));
+        Assert.Equal(64, (await Console.RunAsync(records.Daemon, "metrics", "--textfile", "-")).ExitCode);
+    }
+
+    [Theory]
+    [InlineData("history")]
+    [InlineData("history verify")]
+    [InlineData("history export")]
+    [InlineData("usage")]
+    [InlineData("store create")]
+    [InlineData("store list")]
+    [InlineData("deleted list")]
+    [InlineData("deleted history")]
+    [InlineData("deleted purge")]
+    [InlineData("deletions release")]
+    [InlineData("root status")]
+    [InlineData("notifications")]
+    [InlineData("metrics")]
+    public async Task Each_has_help(string command)
+    {
+        Run run = await Console.RunAsync(null, [.. command.Split(' '), "--help"]);
+        Assert.Equal((0, string.Empty), (run.ExitCode, run.Errors));
+        Assert.Matches($"kmsctl [^\n]*{command.Split(' ')[^1]}", run.Text);
+    }
+}
