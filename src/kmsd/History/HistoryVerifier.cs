@@ -15,8 +15,9 @@ internal readonly record struct HistoryVerdict(long Entries, long? FirstBad)
 
 /// <summary>
 /// Reads the whole history and computes it again: each entry's digest, each link, and for each erased entry that a purge entry
-/// names it. A chain that ends before its head, or beyond it, is bad where it ends. Of a segment whose root generation is
-/// retired, the links are compared with its checkpoint as a whole, so that what is bad in it is only known to be in it.
+/// names it. A chain that ends before its head, or beyond it, is bad where it ends. Where a purge entry is bad itself, that is
+/// named, and not what it may have erased. Of a segment whose root generation is retired, the links are compared with its
+/// checkpoint as a whole, so that what is bad in it is only known to be in it.
 /// </summary>
 internal sealed class HistoryVerifier : IDisposable
 {
@@ -24,7 +25,7 @@ internal sealed class HistoryVerifier : IDisposable
 
     private const string SelectPage = $"""
         SELECT {StoredEntry.Columns}, salt, digest, link, purged_by FROM history
-        WHERE sequence > $1 AND sequence <= $2 ORDER BY sequence LIMIT $3
+        WHERE sequence >= $1 AND sequence <= $2 ORDER BY sequence LIMIT $3
         """;
 
     private readonly RowEncoding _encoding = new();
@@ -38,7 +39,7 @@ internal sealed class HistoryVerifier : IDisposable
     private SecretBytes? _key;
     private long _keyIndex = -1;
     private HistoryHead _at;
-    private long _lastRead;
+    private long _next;
     private readonly bool _isWhole;
     private long? _firstBad;
 
@@ -67,7 +68,7 @@ internal sealed class HistoryVerifier : IDisposable
 
         _at = start;
         _isWhole = start.Sequence == 0;
-        _lastRead = start.Sequence == 0 ? long.MinValue : start.Sequence;
+        _next = start.Sequence == 0 ? long.MinValue : start.Sequence + 1;
     }
 
     /// <summary>How many entries were read.</summary>
@@ -79,17 +80,19 @@ internal sealed class HistoryVerifier : IDisposable
     public bool ReadPage(Database database, long last)
     {
         int rows = 0;
-        database.Prepare(SelectPage).BindAll(_lastRead, last, PageLength).QueryWhile(reader =>
+        database.Prepare(SelectPage).BindAll(_next, last, PageLength).QueryWhile(reader =>
         {
             rows++;
             Entries++;
-            _lastRead = reader.GetInt64(0);
+            long sequence = reader.GetInt64(0);
             if (!Check(reader))
             {
-                _firstBad ??= Math.Min(_at.Sequence, _lastRead);
+                _firstBad ??= Math.Min(_at.Sequence, sequence);
+                return false;
             }
 
-            return _firstBad is null;
+            _next = sequence + 1;
+            return true;
         });
         return rows == PageLength && _firstBad is null;
     }
@@ -98,13 +101,14 @@ internal sealed class HistoryVerifier : IDisposable
     /// <param name="head">Where the history must end; null if its row doesn't verify.</param>
     public HistoryVerdict Finish(HistoryHead? head)
     {
-        if (_firstBad is null)
-        {
-            bool endsAtHead = head is HistoryHead end && end.Sequence == _at.Sequence && end.Link.AsSpan().SequenceEqual(_at.Link);
-            long? unnamed = _isWhole ? _erased.Values.Select(sequences => (long?)sequences[0]).Min() : null;
-            _firstBad = unnamed ?? (endsAtHead ? null : Math.Min(_at.Sequence, head?.Sequence ?? _at.Sequence) + 1);
-        }
+        bool endsAtHead = head is HistoryHead end && end.Sequence == _at.Sequence && end.Link.AsSpan().SequenceEqual(_at.Link);
+        _firstBad ??= endsAtHead ? null : Math.Min(_at.Sequence, head?.Sequence ?? _at.Sequence) + 1;
 
+        // What was erased and not named. By one beyond what is bad it may have been: what is bad was changed in any case.
+        long? unnamed = _isWhole
+            ? _erased.Where(erased => _firstBad is null || erased.Key < _firstBad).Select(erased => (long?)erased.Value[0]).Min()
+            : null;
+        _firstBad = unnamed is null || _firstBad < unnamed ? _firstBad : unnamed;
         return new HistoryVerdict(Entries, _firstBad);
     }
 

@@ -62,6 +62,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     // SQLITE_CONSTRAINT: memory doesn't know of a row that is there, since it didn't parse when it was loaded.
     private const int ConstraintViolated = 19;
 
+    // SQLITE_FULL.
+    private const int DiskFull = 13;
+
     private readonly ConcurrentQueue<WriteRequest> _queue = new();
     private readonly SemaphoreSlim _room = new(QueueCapacity);
     private readonly List<WriteRequest> _batch = new(MostRequestsInBatch);
@@ -73,6 +76,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private volatile bool _mustEmptyLog;
     private bool _isLogRead;
     private bool _mustSupersede;
+    private bool _wasDiskFull;
 
     /// <summary>How many requests wait.</summary>
     public int QueueLength => _queue.Count;
@@ -183,6 +187,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         try
         {
             Supersede();
+            UseRoomForFile();
             database.SetFullySynchronous(isFull);
             database.Execute("BEGIN IMMEDIATE");
             FaultPoint.Reach("writer.begun");
@@ -213,6 +218,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 #pragma warning restore CA1031
         {
             _mustSupersede |= isCommitting;
+            _wasDiskFull |= exception is SqliteException { SqliteErrorCode: DiskFull };
             TakeBack(batch, exception);
             return;
         }
@@ -384,6 +390,20 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             {
                 request.Fail(new KmsException(KmsErrorCode.StorageUnavailable, told, exception));
             }
+        }
+    }
+
+    /// <summary>
+    /// Where the disk was full, the first room that comes is for the file, which takes in what the log holds and so makes more.
+    /// The log would take all of it, and then neither could ever go on.
+    /// </summary>
+    /// <exception cref="SqliteException">There is too little still.</exception>
+    private void UseRoomForFile()
+    {
+        if (_wasDiskFull)
+        {
+            _ = database.TryEmptyLog(); // What readers keep of it is brought in by the next look.
+            _wasDiskFull = false;
         }
     }
 

@@ -141,7 +141,8 @@ public sealed class DaemonMeterTests : IDisposable
             Tell();
         }
 
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        // Less than a byte a time: what the runtime itself may allocate once, for a method that became hot, isn't ours.
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 999);
 
         void Tell()
         {
