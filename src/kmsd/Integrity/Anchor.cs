@@ -24,8 +24,10 @@ internal sealed class Anchor(
     // What was tried, whether it was written or not.
     private long _writeNumber = last?.WriteNumber ?? 0;
 
-    // The last entry of the history that is on the disk for certain.
+    // The last entry of the history and the set of rows that are on the disk for certain.
     private HistoryHead _onDisk = last?.History ?? history.Committed;
+    private SetState _setOnDisk = rows.Committed;
+    private long _writtenEpoch = last?.Settled.Epoch ?? 0;
     private long _written = last?.History.Sequence ?? 0;
     private long _writtenAt = clock.GetTimestamp();
     private volatile bool _isBehind;
@@ -48,7 +50,7 @@ internal sealed class Anchor(
     public bool IsDue()
     {
         long behind = history.Committed.Sequence - Volatile.Read(ref _written);
-        return _isBehind || behind >= MostEntriesBehind || (behind > 0 && clock.GetElapsedTime(Volatile.Read(ref _writtenAt)) >= LongestBehind);
+        return _isBehind || Volatile.Read(ref _writtenEpoch) != rows.Committed.Epoch || behind >= MostEntriesBehind || (behind > 0 && clock.GetElapsedTime(Volatile.Read(ref _writtenAt)) >= LongestBehind);
     }
 
     public void Announce()
@@ -76,6 +78,7 @@ internal sealed class Anchor(
         }
 
         _onDisk = history.Committed;
+        _setOnDisk = rows.Committed;
         bool isAwaited = _isAnnounced;
         _isAnnounced = false;
         if (!isAwaited && !(root.IsAvailable && IsDue()))
@@ -104,7 +107,8 @@ internal sealed class Anchor(
     public void Close()
     {
         _onDisk = history.Committed;
-        if (_isBehind || _onDisk.Sequence != _written)
+        _setOnDisk = rows.Committed;
+        if (_isBehind || _onDisk.Sequence != _written || _setOnDisk.Epoch != _writtenEpoch)
         {
             try
             {
@@ -121,7 +125,7 @@ internal sealed class Anchor(
     private void Write(SetState? pending)
     {
         // By a generation that the database names already: it may be that what is about to be never comes.
-        AnchorRecord record = new(++_writeNumber, authenticator.CommittedGeneration, lineage, rows.Committed, pending, _onDisk);
+        AnchorRecord record = new(++_writeNumber, authenticator.CommittedGeneration, lineage, _setOnDisk, pending, _onDisk);
         FaultPoint.Reach("anchor.before-write");
         try
         {
@@ -139,6 +143,7 @@ internal sealed class Anchor(
         FaultPoint.Reach("anchor.after-write");
         _isBehind = false;
         Volatile.Write(ref _written, _onDisk.Sequence);
+        Volatile.Write(ref _writtenEpoch, _setOnDisk.Epoch);
         Volatile.Write(ref _writtenAt, clock.GetTimestamp());
     }
 }

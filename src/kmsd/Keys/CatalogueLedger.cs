@@ -33,6 +33,9 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     private int _usesInBatch;
     private bool _isWritten;
 
+    // Some counter was written in this batch: all others, and the mark, must be as well.
+    private bool _mustWriteUsage;
+
     /// <summary>What is committed.</summary>
     public Catalogue Current => _current;
 
@@ -150,6 +153,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     /// <param name="rewrapped">By the versions' numbers: from what, and what came of it.</param>
     public void Rewrap(Key key, IReadOnlyDictionary<long, (SealedMaterial From, SealedMaterial To)> rewrapped)
     {
+        _mustWriteUsage = true;
         byte[] tag = key.Tag.ToBytes();
         Usage usage = key.Usage.Staged;
         database.Prepare("""
@@ -327,7 +331,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
             _unwrittenVersions[name] = version;
         }
 
-        if (_usage == _writtenUsage || (!isFull && _usesUnwritten + _usesInBatch < MostUsesUnwritten))
+        if (_usage == _writtenUsage || (!isFull && !_mustWriteUsage && _usesUnwritten + _usesInBatch < MostUsesUnwritten))
         {
             return;
         }
@@ -362,6 +366,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         _committedUsage = _usage;
         _usesUnwritten += _usesInBatch;
         _usesInBatch = 0;
+        _mustWriteUsage = false;
         if (_isWritten)
         {
             _writtenUsage = _usage;
@@ -380,6 +385,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         Staged = _current;
         _usage = _committedUsage;
         _isWritten = false;
+        _mustWriteUsage = false;
     }
 
     private void Settle(Action<UsageCounter> settle)

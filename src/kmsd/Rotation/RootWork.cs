@@ -20,7 +20,8 @@ internal sealed class RootWork(
     Func<Instance> instance, CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, Operators operators, TimeProvider clock,
     ILogger<RootWork> log)
 {
-    private const int VersionsAtOnce = 64;
+    // Few, since whoever uses a key meanwhile waits for a batch.
+    private const int VersionsAtOnce = 16;
     private const int RowsAtOnce = 256;
 
     // All tables with coded rows but version_material, whose older rows go with the generation that carries them.
@@ -91,29 +92,21 @@ internal sealed class RootWork(
 
     private async Task RewrapAsync(long current, CancellationToken stopping)
     {
-        Task writing = Task.CompletedTask;
-        try
+        // In the order in which their rows stand, so that a batch touches few pages.
+        foreach (IReadOnlyList<Key> batch in Batches([.. catalogue.Current.Keys.Values.Where(key => IsBehind(key, current)).OrderBy(key => key.CreatedAt)]))
         {
-            foreach (IReadOnlyList<Key> batch in Batches(catalogue.Current.Keys.Values.Where(key => IsBehind(key, current)).ToList()))
+            stopping.ThrowIfCancellationRequested();
+            Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>> made = [];
+            foreach (Key key in batch)
             {
-                stopping.ThrowIfCancellationRequested();
-                Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>> made = [];
-                foreach (Key key in batch)
+                if (await RewrapAsync(key, current, stopping) is { } versions)
                 {
-                    if (await RewrapAsync(key, current, stopping) is { } versions)
-                    {
-                        made.Add(key.Tag, versions);
-                    }
+                    made.Add(key.Tag, versions);
                 }
-
-                // The token carries over the next while the disk takes these.
-                await writing;
-                writing = WriteAsync(made);
             }
-        }
-        finally
-        {
-            await writing;
+
+            // While the token carries over the next, the writer is free for others.
+            await WriteAsync(made);
         }
     }
 
@@ -152,7 +145,8 @@ internal sealed class RootWork(
 
             return true;
         },
-        CancellationToken.None);
+        CancellationToken.None,
+        isQuiet: true);
 
     /// <summary>Everything but keys; once for a generation and run of the daemon.</summary>
     private async Task RecodeAsync(long current, CancellationToken stopping)

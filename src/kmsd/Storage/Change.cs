@@ -1,12 +1,14 @@
 namespace Kmsd.Storage;
 
-/// <summary>A change: decided, written and recorded in one transaction; answered when it is on the disk.</summary>
-internal sealed class Change<T>(Func<T> apply, bool erases, CancellationToken cancellationToken) : WriteRequest
+/// <summary>A change: decided, written and recorded in one transaction; answered when it is on the disk, or committed if it is a quiet one.</summary>
+internal sealed class Change<T>(Func<T> apply, bool erases, bool isQuiet, CancellationToken cancellationToken) : WriteRequest
 {
     private readonly TaskCompletionSource<T> _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private T? _result;
 
     public override bool IsChange => true;
+
+    public override bool IsQuiet => isQuiet;
 
     public override bool Erases => erases;
 

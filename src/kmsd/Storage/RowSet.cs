@@ -21,6 +21,10 @@ internal readonly record struct SetState(long Epoch, byte[] Root)
 internal sealed partial class RowSet : IBatchParticipant
 {
     private const int Fanout = 256;
+
+    // Far more than are committed between two anchors.
+    private const long MostQuietEpochs = 1 << 24;
+
     private const int NameLength = 16;
     private const int EntryLength = NameLength + RowAuthenticator.CodeLength;
     private const int HashLength = SHA256.HashSizeInBytes;
@@ -88,12 +92,15 @@ internal sealed partial class RowSet : IBatchParticipant
 
     partial void AdoptForTest(SetState told);
 
-    /// <summary>The epoch in which this set is, as the database says, and up to which epochs were ever used.</summary>
+    /// <summary>
+    /// The epoch in which this set is, as the database says, and up to which epochs were ever used, as far as is known: a power cut
+    /// may have taken quiet changes. Their epochs are passed over, so that a copy with them is older than all that follows.
+    /// </summary>
     public void StartFrom(long epoch, long lastUsed)
     {
         Staged = Committed with { Epoch = epoch };
         _committed = Staged;
-        _lastEpoch = Math.Max(epoch, lastUsed);
+        _lastEpoch = Math.Max(epoch, lastUsed) + MostQuietEpochs;
     }
 
     /// <summary>Codes a row, adds it or replaces the one of its name; the code, to be stored.</summary>

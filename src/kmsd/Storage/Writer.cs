@@ -12,6 +12,12 @@ internal abstract class WriteRequest
     /// <summary>A change reaches the disk before it is answered; a use survives the death of the process only.</summary>
     public abstract bool IsChange { get; }
 
+    /// <summary>
+    /// A change that says nothing new, such as the same row coded by another key: it need not reach the disk, and the witness hears of
+    /// it with the next change that does. Whoever loses it in a power cut does it again.
+    /// </summary>
+    public virtual bool IsQuiet => false;
+
     /// <summary>Set by the writer when the request alone was refused.</summary>
     public bool IsRefused { get; set; }
 
@@ -111,9 +117,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
     /// <summary>Runs a change in the writer and waits until it is on the disk.</summary>
     /// <exception cref="KmsException">It was refused, or the storage is unavailable; then nothing was changed.</exception>
-    public async Task<T> ChangeAsync<T>(Func<T> apply, CancellationToken cancellationToken, bool erases = false)
+    public async Task<T> ChangeAsync<T>(Func<T> apply, CancellationToken cancellationToken, bool erases = false, bool isQuiet = false)
     {
-        Change<T> change = new(apply, erases, cancellationToken);
+        Change<T> change = new(apply, erases, isQuiet, cancellationToken);
         await EnqueueAsync(change, cancellationToken);
         return await change.Completion;
     }
@@ -181,7 +187,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
     private void Write(List<WriteRequest> batch, bool isFull)
     {
-        isFull |= batch.Exists(request => request.IsChange);
+        isFull |= batch.Exists(request => request is { IsChange: true, IsQuiet: false });
         bool isCommitting = false;
         long began = meter.Now();
         try
@@ -202,7 +208,11 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             }
 
             FaultPoint.Reach("writer.before-announce");
-            witness?.Announce();
+            if (isFull)
+            {
+                witness?.Announce();
+            }
+
             FaultPoint.Reach("writer.before-commit");
             isCommitting = true;
             database.Execute("COMMIT");

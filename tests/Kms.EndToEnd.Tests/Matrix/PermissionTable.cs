@@ -21,7 +21,8 @@ internal sealed partial class PermissionTable
         string open = lines.Single(line => line.StartsWith(OpenToAll, StringComparison.Ordinal));
         Open = Methods(open[..open.IndexOf(". ", StringComparison.Ordinal)]);
         int methods = Array.IndexOf(lines, "## Methods");
-        All = lines[methods..header].Where(line => line.StartsWith("| `", StringComparison.Ordinal)).SelectMany(line => Methods(Cells(line)[0]))
+        int end = Array.IndexOf(lines, "### History");
+        All = lines[methods..end].Where(line => line.StartsWith("| `", StringComparison.Ordinal)).SelectMany(line => Methods(Cells(line)[0]))
             .ToHashSet(StringComparer.Ordinal);
     }
 

@@ -26,6 +26,9 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>The generations whose keys it holds.</summary>
     public IEnumerable<long> Generations => _keys.Keys.Order();
 
+    /// <summary>Called before a version is carried over; what it throws is thrown.</summary>
+    public Action? OnRewrap { get; set; }
+
     /// <summary>Called before keys of a generation are made; what it throws is thrown.</summary>
     public Action? OnCreateGeneration { get; set; }
 
@@ -163,6 +166,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     public override async Task<SealedMaterial> RewrapAsync(
         SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
     {
+        OnRewrap?.Invoke();
         using SecretBytes opened = await OpenAsync(material, binding, cancellationToken);
         if (protection == KeyProtection.Hsm && !material.Binding!.SequenceEqual(BindingOf(material, publicKey)))
         {

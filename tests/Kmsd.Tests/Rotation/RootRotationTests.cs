@@ -163,9 +163,9 @@ public sealed class RootRotationTests
     }
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    public async Task Killed_while_it_is_carried_over_it_goes_on(int batches)
+    [InlineData(20)]
+    [InlineData(100)]
+    public async Task Killed_while_it_is_carried_over_it_goes_on(int versions)
     {
         await using Daemon daemon = await Daemon.StartAsync();
         List<(string Key, string Ciphertext)> sealedTexts = [];
@@ -177,18 +177,17 @@ public sealed class RootRotationTests
         }
 
         await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
-        int writes = 0;
-        daemon.Root.OnAnchorWrite = () =>
+        int carried = 0;
+        daemon.Root.OnRewrap = () =>
         {
-            // Two for each commit.
-            if (++writes > 2 * batches)
+            if (++carried > versions)
             {
                 throw new KmsException(KmsErrorCode.TokenUnavailable, "It is gone.");
             }
         };
         await daemon.RootWork.RunAsync(CancellationToken.None);
         daemon.Die();
-        daemon.Root.OnAnchorWrite = null;
+        daemon.Root.OnRewrap = null;
         await daemon.ResumeAsync();
         Assert.Equal(2, daemon.Root.Generation);
         long behind = RootRotation.CountBehind(daemon.Catalogue.Current, 2);
