@@ -21,7 +21,7 @@ internal sealed class RootWork(
     ILogger<RootWork> log)
 {
     // Few, since whoever uses a key meanwhile waits for a batch.
-    private const int VersionsAtOnce = 16;
+    private const int VersionsAtOnce = 8;
     private const int RowsAtOnce = 256;
 
     // All tables with coded rows but version_material, whose older rows go with the generation that carries them.
