@@ -151,6 +151,9 @@ internal static class RpcCalls
     public static RpcCall<AcknowledgeNotificationsRequest, EmptyResult> AcknowledgeNotifications { get; } =
         new("notifications.acknowledge", true, s_json.AcknowledgeNotificationsRequest, s_json.EmptyResult);
 
+    public static RpcCall<CreateBackupRequest, CreateBackupResult> CreateBackup { get; } =
+        new("backup.create", false, s_json.CreateBackupRequest, s_json.CreateBackupResult);
+
     public static RpcCall<EmptyRequest, RootStatusResult> ReadRootStatus { get; } =
         new("root.status", true, s_json.EmptyRequest, s_json.RootStatusResult);
 

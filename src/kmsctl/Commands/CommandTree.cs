@@ -28,6 +28,7 @@ internal static class CommandTree
         CryptoCommands.DataKey(),
         CryptoCommands.DrawRandom(),
         FileCommands.Make(),
+        BackupCommand.Make(),
     };
 
     public static async Task<int> RunAsync(string[] arguments)

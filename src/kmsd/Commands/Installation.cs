@@ -20,8 +20,9 @@ namespace Kmsd.Commands;
 internal sealed class Installation : IDisposable
 {
     private readonly GenerationKeys _rowKeys;
+    private bool _isRootKept;
 
-    private Installation(Proof proof, Catalogue catalogue, ILoggerFactory logs, TimeProvider clock, bool isAnchored)
+    private Installation(Proof proof, Catalogue catalogue, ILoggerFactory logs, TimeProvider clock, AnchorVerdict verdict, bool isAnchored)
     {
         Database = proof.Database;
         Instance = proof.Instance;
@@ -34,9 +35,11 @@ internal sealed class Installation : IDisposable
         History = proof.History;
         Hub = new NoticeHub();
         Notices = Database.Load(from => new NoticeLog(from, Authenticator, Hub, logs.CreateLogger<NoticeLog>()));
-        Anchor = isAnchored
-            ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, proof.Anchor, clock, logs.CreateLogger<Anchor>())
-            : null;
+        AnchorAtStart = proof.Anchor;
+
+        // What the token knows of another lineage says nothing of this one's history.
+        AnchorRecord? last = verdict == AnchorVerdict.Accepted ? proof.Anchor! with { History = History.Committed } : proof.Anchor;
+        Anchor = isAnchored ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, last, clock, logs.CreateLogger<Anchor>()) : null;
         Writer = new Writer(
             Database, [Authenticator, Generations, Catalogue, Rows, History, Notices], Anchor, logs.CreateLogger<Writer>());
         Reader = new DatabaseReader(proof.Path);
@@ -71,6 +74,9 @@ internal sealed class Installation : IDisposable
 
     public Writer Writer { get; }
 
+    /// <summary>What the token knew when this was opened; null if it held nothing that verifies, or wasn't asked.</summary>
+    public AnchorRecord? AnchorAtStart { get; }
+
     /// <summary>A connection that reads beside the writer.</summary>
     public DatabaseReader Reader { get; }
 
@@ -95,20 +101,72 @@ internal sealed class Installation : IDisposable
         string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, Action<AnchorVerdict>? judge,
         TimeProvider clock, ILoggerFactory logs)
     {
-        using Proof proof = new(path);
+        using Proof proof = new(Database.Open(path), path);
+        Installation? opened = await OpenAsync(
+            proof, openRoot, anchorMode, isAccepting: false,
+            found =>
+            {
+                (judge ?? Require)(found.Verdict);
+                return true;
+            },
+            clock, logs);
+        return opened!;
+    }
+
+    /// <summary>
+    /// Opens a database that may not be the one that the token knows, for an operator who decides: nothing is written to the token,
+    /// and no change is told to it.
+    /// </summary>
+    /// <param name="database">Taken over.</param>
+    /// <param name="path">Of the database.</param>
+    /// <param name="openRoot">Opens the root key by its generations; what it gives is taken over.</param>
+    /// <param name="anchorMode">What the configuration asks for.</param>
+    /// <param name="judge">Looks at what was found, before anything is changed; if it says no, this ends.</param>
+    /// <param name="clock">The time.</param>
+    /// <param name="logs">For what is found.</param>
+    /// <returns>Null if it said no.</returns>
+    /// <exception cref="StartupException">Whatever is wrong, with its exit code.</exception>
+    public static async Task<Installation?> OpenToAcceptAsync(
+        Database database, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, Func<Found, bool> judge,
+        TimeProvider clock, ILoggerFactory logs)
+    {
+        using Proof proof = new(database, path);
+        return await OpenAsync(proof, openRoot, anchorMode, isAccepting: true, judge, clock, logs);
+    }
+
+    /// <summary>The root key is the caller's from now on; he disposes it.</summary>
+    public RootKey TakeRoot()
+    {
+        _isRootKept = true;
+        return Root;
+    }
+
+    private static async Task<Installation?> OpenAsync(
+        Proof proof, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, bool isAccepting, Func<Found, bool> judge,
+        TimeProvider clock, ILoggerFactory logs)
+    {
         try
         {
             await proof.OpenAsync(openRoot);
             AnchorVerdict verdict = await proof.JudgeAsync(anchorMode);
-            (judge ?? Require)(verdict);
+            if (!judge(new Found(verdict, proof.Anchor, proof.Instance, proof.Rows.Committed, proof.History, proof.Database, proof.Authenticator)))
+            {
+                return null;
+            }
+
             proof.Database.WriteAtStart(DestroyedMaterial.Sweep);
             Catalogue loaded = proof.Database.Load(
                 from => new CatalogueLoader(from, proof.Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
-            Installation installation = new(proof, loaded, logs, clock, anchorMode == AnchorMode.Required);
+            Installation installation = new(proof, loaded, logs, clock, verdict, anchorMode == AnchorMode.Required && !isAccepting);
             proof.HandOver();
             try
             {
-                await installation.CompleteAsync(proof, verdict, anchorMode, logs);
+                await installation.CountAsync(proof);
+                if (!isAccepting)
+                {
+                    await installation.CompleteAsync(proof, verdict, anchorMode, logs);
+                }
+
                 return installation;
             }
             catch
@@ -133,7 +191,10 @@ internal sealed class Installation : IDisposable
         Erasure.Dispose();
         Database.Dispose();
         _rowKeys.Dispose();
-        Root.Dispose();
+        if (!_isRootKept)
+        {
+            Root.Dispose();
+        }
     }
 
     /// <summary>A database that isn't the one that the token knows isn't served.</summary>
@@ -147,8 +208,8 @@ internal sealed class Installation : IDisposable
         }
     }
 
-    /// <summary>Counts what wasn't counted, and tells the token what the database is.</summary>
-    private async Task CompleteAsync(Proof proof, AnchorVerdict verdict, AnchorMode mode, ILoggerFactory logs)
+    /// <summary>Counts what wasn't counted.</summary>
+    private async Task CountAsync(Proof proof)
     {
         using (GenerationKeys historyKeys = await proof.DeriveAsync(
             TokenAccess.HistoryKeyLabel, History.Segments.Where(segment => segment.Checkpoint is null).Select(segment => segment.Generation)))
@@ -159,7 +220,11 @@ internal sealed class Installation : IDisposable
                 return true;
             });
         }
+    }
 
+    /// <summary>Tells the token what the database is.</summary>
+    private async Task CompleteAsync(Proof proof, AnchorVerdict verdict, AnchorMode mode, ILoggerFactory logs)
+    {
         ILogger log = logs.CreateLogger<Anchor>();
         switch (verdict)
         {
@@ -177,7 +242,7 @@ internal sealed class Installation : IDisposable
                 await RecordAsync("anchor.lostWrites", string.Create(
                     CultureInfo.InvariantCulture, $"epoch {Rows.Committed.Epoch}, the token knew {proof.Anchor!.Settled.Epoch}"));
                 break;
-            case AnchorVerdict.Pending:
+            case AnchorVerdict.Pending or AnchorVerdict.Accepted:
                 Anchor!.Settle();
                 break;
             default:
@@ -203,14 +268,25 @@ internal sealed class Installation : IDisposable
         () => History.Append(new HistoryEntry { At = LastSeenAt, Scope = HistoryScope.System, Operation = operation, Detail = detail }),
         CancellationToken.None);
 
+    /// <summary>What there is, before anything is changed.</summary>
+    /// <param name="Verdict">What the anchor makes of the database.</param>
+    /// <param name="Anchor">The token's; null if it holds none that verifies, or isn't asked.</param>
+    /// <param name="Instance">The database's.</param>
+    /// <param name="Set">Its rows, which are those that its head vouches for.</param>
+    /// <param name="History">Its history's end.</param>
+    /// <param name="Database">The connection.</param>
+    /// <param name="Authenticator">Verifies its rows.</param>
+    internal sealed record Found(
+        AnchorVerdict Verdict, AnchorRecord? Anchor, Instance Instance, SetState Set, HistoryLog History, Database Database, RowAuthenticator Authenticator);
+
     /// <summary>What is opened step by step, and closed again where a step fails.</summary>
-    private sealed class Proof(string path) : IDisposable
+    private sealed class Proof(Database database, string path) : IDisposable
     {
         private bool _isHandedOver;
 
         public string Path => path;
 
-        public Database Database { get; } = Database.Open(path);
+        public Database Database => database;
 
         public RootKey Root { get; private set; } = null!;
 
@@ -261,7 +337,7 @@ internal sealed class Installation : IDisposable
             Rows.StartFrom(History.SetAtStart.Epoch, Anchor?.LastEpoch ?? 0);
             return mode == AnchorMode.Off || (Anchor is null && !Instance.IsAnchored)
                 ? AnchorVerdict.None
-                : AnchorPolicy.Judge(Instance.Lineage, Rows.Committed, sequence => Database.Load(from => HistoryHead.FindLink(from, sequence, Instance.Id)), Anchor);
+                : AnchorPolicy.Judge(Instance.Lineage, Rows.Committed, sequence => Database.Load(from => HistoryHead.FindLink(from, sequence, Instance.Id)), Anchor, Instance.Supersedes);
         }
 
         public async Task<GenerationKeys> DeriveAsync(string label, IEnumerable<long> generations)
@@ -292,7 +368,9 @@ internal sealed class Installation : IDisposable
                 History?.Dispose();
                 RowKeys.Dispose();
                 Root?.Dispose();
-                Database.Dispose();
+#pragma warning disable IDISP007 // Whoever makes a proof hands the database over.
+                database.Dispose();
+#pragma warning restore IDISP007
             }
         }
     }

@@ -8,6 +8,7 @@ using Kmsd.Hosting;
 using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Notifications;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
 using Kmsd.Rpc;
@@ -153,6 +154,8 @@ internal static class Serve
             ReportUsage = new ReportUsage(catalogue, new UsageReader(installation.Reader), operators, clock),
             ListNotifications = new ListNotifications(installation.Reader, installation.ReaderAuthenticator, log),
             AcknowledgeNotifications = new AcknowledgeNotifications(notices, writer),
+            CreateBackup = new CreateBackup(
+                installation.Database.FilePath, installation.RowKeys, installation.Generations, installation.Instance.Id, history, writer, operators, clock),
             ReadRootStatus = new ReadRootStatus(catalogue, status, operators),
             ReadStatus = new ReadStatus(catalogue, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
