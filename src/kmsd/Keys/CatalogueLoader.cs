@@ -30,22 +30,12 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         ReadMaterial();
         ReadVersions();
         ReadGrants();
-        Catalogue catalogue = Catalogue.Empty;
-        foreach (KeyStore store in _stores.Values)
-        {
-            catalogue = catalogue.With(store with { IsQuarantined = _badStores.Contains(store.Id) });
-        }
-
-        foreach (DeletedKey deleted in ReadDeleted())
-        {
-            catalogue = catalogue.With(deleted);
-        }
-
+        List<DeletedKey> deleted = ReadDeleted();
         List<Key> keys = ReadKeys();
-        foreach (Key key in keys.Where(key => _stores.ContainsKey(key.StoreId)))
-        {
-            catalogue = catalogue.With(key with { IsQuarantined = _badKeys.Contains(key.Tag) });
-        }
+        var catalogue = Catalogue.Of(
+            [.. _stores.Values.Select(store => _badStores.Contains(store.Id) ? store with { IsQuarantined = true } : store)],
+            [.. keys.Select(key => _badKeys.Contains(key.Tag) ? key with { IsQuarantined = true } : key)],
+            deleted);
 
         foreach (KeyTag tag in _badKeys)
         {
@@ -116,7 +106,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 return;
             }
 
-            SealedMaterial material = new(reader.GetInt64(2), reader.GetString(3), reader.GetString(4), reader.GetBlob(5), reader.GetBlobOrNull(9));
+            SealedMaterial material = new(reader.GetInt64(2), string.Intern(reader.GetString(3)), string.Intern(reader.GetString(4)), reader.GetBlob(5), reader.GetBlobOrNull(9));
             if (!authenticator.Verify(KeyRows.Material(authenticator, tag, reader.GetInt64(1), material), reader.GetCode(6))
                 || !_material.TryAdd((tag, reader.GetInt64(1)), material))
             {
@@ -230,6 +220,8 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
     private List<Key> ReadKeys()
     {
         List<Key> keys = [];
+        HashSet<KeyTag> tags = [];
+        var names = _stores.Keys.ToDictionary(id => id, _ => new HashSet<string>(StringComparer.OrdinalIgnoreCase));
         database.Prepare("""
             SELECT tag, store_id, name, type, protection, state, memo, created_at, state_changed_at, rotation_period_days,
                 pending_rotation_period_days, next_rotation_at, delete_at, current_version, usage_count, last_used_at,
@@ -241,8 +233,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 {
                     Orphan("keys");
                 }
-                else if (!Try(reader, ReadKey, out Key? key) || !_stores.ContainsKey(key.StoreId)
-                    || keys.Exists(other => other.StoreId == key.StoreId && other.Name.Equals(key.Name, StringComparison.OrdinalIgnoreCase)))
+                else if (!Try(reader, ReadKey, out Key? key) || !names.TryGetValue(key.StoreId, out HashSet<string>? inStore) || !inStore.Add(key.Name))
                 {
                     _ = _badKeys.Add(tag);
                 }
@@ -250,9 +241,10 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 {
                     Check(key, reader);
                     keys.Add(key);
+                    _ = tags.Add(tag);
                 }
             });
-        foreach (KeyTag tag in _versions.Keys.Concat(_grants.Keys).Distinct().Where(tag => !keys.Exists(key => key.Tag == tag)))
+        foreach (KeyTag tag in _versions.Keys.Concat(_grants.Keys).Where(tag => !tags.Contains(tag)))
         {
             _ = _badKeys.Add(tag);
         }

@@ -65,10 +65,13 @@ internal sealed partial class RowSet : IBatchParticipant
     {
         foreach ((string table, string columns, string where) in s_tables)
         {
-            database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader => Put(ReadName(reader, table).Id, reader.GetBlob(0)));
+            database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader =>
+            {
+                (int bucket, byte[] entries) = With(ReadName(reader, table).Id, reader.GetBlob(0));
+                Set(bucket, entries);
+            });
         }
 
-        _undo.Clear();
         Staged = new SetState(0, ComputeRoot());
         _committed = Staged;
     }
@@ -165,6 +168,13 @@ internal sealed partial class RowSet : IBatchParticipant
 
     private void Put(ReadOnlySpan<byte> id, byte[] code)
     {
+        (int bucket, byte[] entries) = With(id, code);
+        Replace(bucket, entries);
+    }
+
+    /// <summary>A bucket as it is with this row.</summary>
+    private (int Bucket, byte[] Entries) With(ReadOnlySpan<byte> id, byte[] code)
+    {
         Span<byte> name = stackalloc byte[HashLength];
         int bucket = Find(id, name, out int at, out bool isThere);
         byte[] before = Entries(bucket);
@@ -175,7 +185,7 @@ internal sealed partial class RowSet : IBatchParticipant
 
         // A code of another length was written by somebody else; it must change the root, and nothing more.
         (code.Length == RowAuthenticator.CodeLength ? code : SHA256.HashData(code)).CopyTo(after.AsSpan(at + NameLength));
-        Replace(bucket, after);
+        return (bucket, after);
     }
 
     /// <summary>Where in its bucket a name is, or belongs.</summary>
