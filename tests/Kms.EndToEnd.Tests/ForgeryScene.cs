@@ -194,6 +194,12 @@ public sealed partial class ForgeryScene : IAsyncLifetime
             : (ForgeryOutcome.WithoutEffect, "");
     }
 
+    /// <summary>Lists are shown in the order of their rows; a row that was written anew as it was is at the end.</summary>
+    private static string InOrder(JsonElement result) => "{" + string.Join(",", result.EnumerateObject().Select(member =>
+        $"\"{member.Name}\":" + (member.Value.ValueKind == JsonValueKind.Array
+            ? $"[{string.Join(",", member.Value.EnumerateArray().Select(one => one.GetRawText()).Order(StringComparer.Ordinal))}]"
+            : member.Value.GetRawText()))) + "}";
+
     private static string WithoutCounters(string what, string answer) =>
         what.StartsWith("root.status", StringComparison.Ordinal) || what.StartsWith("stores.list", StringComparison.Ordinal)
             ? ""
@@ -244,7 +250,7 @@ public sealed partial class ForgeryScene : IAsyncLifetime
             async Task SeeAsync(string method, string parameters)
             {
                 JsonElement answer = await wire.CallAsync(method, parameters);
-                seen[$"{method} {parameters}"] = answer.TryGetProperty("result", out JsonElement result) ? result.GetRawText() : Wire.Reason(answer);
+                seen[$"{method} {parameters}"] = answer.TryGetProperty("result", out JsonElement result) ? InOrder(result) : Wire.Reason(answer);
             }
         }
 

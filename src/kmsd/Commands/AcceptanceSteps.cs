@@ -19,7 +19,7 @@ internal static class AcceptanceSteps
 {
     private const int MostReasonCharacters = 100;
 
-    public static ILoggerFactory Logs() => LoggerFactory.Create(logging => logging.AddConsole(console =>
+    public static ILoggerFactory Logs() => LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Warning).AddConsole(console =>
     {
         console.FormatterName = ConsoleFormatterNames.Systemd;
         console.LogToStandardErrorThreshold = LogLevel.Trace;

@@ -147,7 +147,7 @@ internal sealed class Installation : IDisposable
     {
         try
         {
-            await proof.OpenAsync(openRoot);
+            await proof.OpenAsync(openRoot, logs);
             AnchorVerdict verdict = await proof.JudgeAsync(anchorMode);
             if (!judge(new Found(verdict, proof.Anchor, proof.Instance, proof.Rows.Committed, proof.History, proof.Database, proof.Authenticator)))
             {
@@ -155,9 +155,10 @@ internal sealed class Installation : IDisposable
             }
 
             proof.Database.WriteAtStart(DestroyedMaterial.Sweep);
-            Catalogue loaded = proof.Database.Load(
-                from => new CatalogueLoader(from, proof.Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
-            Installation installation = new(proof, loaded, logs, clock, verdict, anchorMode == AnchorMode.Required && !isAccepting);
+
+            // What was read and thrown away while everything was loaded is given back before anybody is served.
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);
+            Installation installation = new(proof, proof.Catalogue, logs, clock, verdict, anchorMode == AnchorMode.Required && !isAccepting);
             proof.HandOver();
             try
             {
@@ -302,10 +303,12 @@ internal sealed class Installation : IDisposable
 
         public HistoryLog History { get; private set; } = null!;
 
+        public Catalogue Catalogue { get; private set; } = Catalogue.Empty;
+
         public AnchorRecord? Anchor { get; private set; }
 
-        /// <summary>The root key, the rows that everything rests on, and the set of rows.</summary>
-        public async Task OpenAsync(Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot)
+        /// <summary>The root key, the rows that everything rests on, every key, and the set of rows.</summary>
+        public async Task OpenAsync(Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, ILoggerFactory logs)
         {
             (Instance, StoredCode instanceCode) = Database.Load(Instance.Read);
             IReadOnlyList<(StoredGeneration Generation, StoredCode Code)> stored = Database.Load(from => StoredGeneration.ReadAll(from, Instance.Id));
@@ -321,14 +324,32 @@ internal sealed class Installation : IDisposable
             }
 
             Rows = new RowSet(Authenticator);
-            _ = Database.Load(from =>
-            {
-                Rows.Load(from);
-                return true;
-            });
             using SecretBytes historyKey = await Root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, Root.Generation, CancellationToken.None);
             History = Database.Load(from => new HistoryLog(from, Authenticator, Rows, historyKey));
+
+            // Both read everything that there is: beside each other, each over its own connection.
+            var counting = Task.Run(LoadRows);
+            try
+            {
+                Catalogue = Database.Load(from => new CatalogueLoader(from, Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
+            }
+            finally
+            {
+                await counting;
+            }
+
             Rows.Require(History.SetAtStart);
+        }
+
+        private void LoadRows()
+        {
+            using var reader = Database.OpenBeside(path);
+            RowAuthenticator names = new(RowKeys, Instance.Id, Root.Generation);
+            _ = reader.Load(from => from.ReadSnapshot(snapshot =>
+            {
+                Rows.Load(snapshot, names);
+                return true;
+            }));
         }
 
         public async Task<AnchorVerdict> JudgeAsync(AnchorMode mode)

@@ -95,9 +95,9 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
             }
         });
 
-    private void ReadMaterial() => database.Prepare("""
+    private void ReadMaterial() => database.Prepare($"""
         SELECT tag, version, generation, mechanism, token_family, blob, mac_generation, encoding_version, row_code, binding
-        FROM version_material
+        FROM version_material WHERE NOT ({DestroyedMaterial.IsDestroyed})
         """).Query(reader =>
         {
             if (!TryTag(reader, out KeyTag tag))

@@ -52,7 +52,7 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
             {
                 (HistoryHead head, SetState set) = HistoryHead.Read(snapshot, authenticator);
                 RowSet rows = new(authenticator);
-                rows.Load(snapshot);
+                rows.Load(snapshot, authenticator);
                 rows.Require(set);
                 return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, NullLogger.Instance).Load(), head);
             }));

@@ -153,6 +153,10 @@ internal sealed class Database : IDisposable
         }
     }
 
+    /// <summary>Opens another connection that only reads, of a database that this process has opened and checked.</summary>
+    /// <exception cref="StartupException">It can't be opened.</exception>
+    public static Database OpenBeside(string path) => new(Connect(path, SqliteOpenMode.ReadOnly));
+
     /// <summary>Reads in one snapshot: what others commit meanwhile isn't seen.</summary>
     public T ReadSnapshot<T>(Func<Database, T> read)
     {

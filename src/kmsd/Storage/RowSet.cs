@@ -61,13 +61,15 @@ internal sealed partial class RowSet : IBatchParticipant
     public SetState Staged { get; private set; }
 
     /// <summary>Reads which rows there are: every name and code, as they stand.</summary>
-    public void Load(Database database)
+    /// <param name="database">May be another connection than the writer's.</param>
+    /// <param name="names">Encodes the names of rows; another one than the writer's, where that is at work.</param>
+    public void Load(Database database, RowAuthenticator names)
     {
         foreach ((string table, string columns, string where) in s_tables)
         {
             database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader =>
             {
-                (int bucket, byte[] entries) = With(ReadName(reader, table).Id, reader.GetBlob(0));
+                (int bucket, byte[] entries) = With(ReadName(names, reader, table).Id, reader.GetBlob(0));
                 Set(bucket, entries);
             });
         }
@@ -149,9 +151,9 @@ internal sealed partial class RowSet : IBatchParticipant
         Staged = Committed;
     }
 
-    private RowEncoding ReadName(SqliteDataReader reader, string table)
+    private static RowEncoding ReadName(RowAuthenticator names, SqliteDataReader reader, string table)
     {
-        RowEncoding name = _authenticator.Row(table);
+        RowEncoding name = names.Row(table);
         for (int column = 1; column < reader.FieldCount; column++)
         {
             // The tables are STRICT: a column holds what it is declared to hold.
