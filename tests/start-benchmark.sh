@@ -51,6 +51,9 @@ def stop(process):
     except BlockingIOError: manager.setblocking(True)
 def memory(process, field):
     return next(int(line.split()[1]) for line in open(f"/proc/{process.pid}/status") if line.startswith(field)) / 1024
+def processor(process):
+    fields = open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 def connect():
     wire = socket.socket(socket.AF_UNIX); wire.connect(folder + "/kmsd.sock"); return wire.makefile("rwb")
 def call(lines, method, **params):
@@ -74,7 +77,7 @@ print(f"{keys - there} keys with 3 grants each made in {time.perf_counter() - be
 stop(process)
 for _ in range(3):
     process, seconds = start()
-    print(f"start: {seconds:.2f} s, {memory(process, 'VmRSS'):.0f} MB resident, {memory(process, 'VmHWM'):.0f} MB at most")
+    print(f"start: {seconds:.2f} s, {processor(process):.2f} s of processor time, {memory(process, 'VmRSS'):.0f} MB resident, {memory(process, 'VmHWM'):.0f} MB at most")
     stop(process)
 process, _ = start()
 lines = connect()

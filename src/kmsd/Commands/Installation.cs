@@ -283,6 +283,9 @@ internal sealed class Installation : IDisposable
     /// <summary>What is opened step by step, and closed again where a step fails.</summary>
     private sealed class Proof(Database database, string path) : IDisposable
     {
+        // Bytes of the file from which a second thread and connection save more than they cost.
+        private const long WorthAConnection = 8 << 20;
+
         private bool _isHandedOver;
 
         public string Path => path;
@@ -327,8 +330,18 @@ internal sealed class Installation : IDisposable
             using SecretBytes historyKey = await Root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, Root.Generation, CancellationToken.None);
             History = Database.Load(from => new HistoryLog(from, Authenticator, Rows, historyKey));
 
-            // Both read everything that there is: beside each other, each over its own connection.
-            var counting = Task.Run(LoadRows);
+            // Both read everything that there is: where that is much, beside each other, each over its own connection.
+            bool isLarge = new FileInfo(path).Length >= WorthAConnection;
+            Task counting = isLarge ? Task.Run(LoadRows) : Task.CompletedTask;
+            if (!isLarge)
+            {
+                _ = Database.Load(from =>
+                {
+                    Rows.Load(from, Authenticator);
+                    return true;
+                });
+            }
+
             try
             {
                 Catalogue = Database.Load(from => new CatalogueLoader(from, Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
