@@ -46,6 +46,11 @@ public sealed partial class KmsClient
     public Task AcknowledgeNotificationsAsync(AcknowledgeNotificationsRequest request, CancellationToken cancellationToken = default) =>
         InvokeAsync(RpcCalls.AcknowledgeNotifications, request, cancellationToken);
 
+    /// <summary><c>backup.create</c>: has the daemon copy its database into its backup folder; operators only. May take long.</summary>
+    /// <inheritdoc cref="CreateKeyAsync" path="/exception"/>
+    public Task<CreateBackupResult> CreateBackupAsync(CreateBackupRequest request, CancellationToken cancellationToken = default) =>
+        InvokeAsync(RpcCalls.CreateBackup, request, cancellationToken);
+
     /// <summary><c>root.status</c>: the root key, its generations and its custody; root administrators only.</summary>
     /// <inheritdoc cref="GetKeyAsync" path="/exception"/>
     public Task<RootStatusResult> ReadRootStatusAsync(CancellationToken cancellationToken = default) =>

@@ -31,6 +31,12 @@ internal static class Program
                 case CommandLine.Verb.ProbeToken:
                     ProbeToken.Run(parsed, Console.Out);
                     break;
+                case CommandLine.Verb.Recover:
+                    await Recover.RunAsync(parsed, Clock(), Terminal.OfProcess());
+                    break;
+                case CommandLine.Verb.Restore:
+                    await Restore.RunAsync(parsed, Clock(), Terminal.OfProcess());
+                    break;
                 default:
                     await Serve.RunAsync(parsed, Clock());
                     break;

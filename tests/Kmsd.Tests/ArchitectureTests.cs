@@ -14,7 +14,7 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly s_daemon = typeof(Writer).Assembly;
     private static readonly string[] s_folders =
-        ["Commands", "Rpc", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "Integrity", "History", "Access", "RootKeys", "Storage", "Configuration", "Metrics", "Hosting"];
+        ["Commands", "Rpc", "Recovery", "Custody", "Audit", "Stores", "Rotation", "Deletion", "Keys", "Notifications", "Integrity", "History", "Access", "RootKeys", "Storage", "Configuration", "Metrics", "Hosting"];
 
     /// <summary>Each folder with those it may use; itself, Kms.Client.Protocol and .NET aside.</summary>
     [Theory]
@@ -33,7 +33,8 @@ public sealed class ArchitectureTests
     [InlineData("Deletion", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Audit", "Keys Access History Notifications RootKeys Storage Hosting")]
     [InlineData("Configuration", "Access Hosting")]
-    [InlineData("Rpc", "Integrity Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Metrics Hosting")]
+    [InlineData("Recovery", "Rotation Deletion Keys Access History Notifications Integrity RootKeys Storage Metrics Hosting")]
+    [InlineData("Rpc", "Recovery Integrity Audit Stores Rotation Deletion Keys Access History Notifications RootKeys Storage Metrics Hosting")]
     public void A_folder_reaches_only_those_below_it(string folder, string below)
     {
         string[] forbidden = [.. s_folders.Except(below.Split(' ')).Except([folder]).Select(name => "Kmsd." + name)];
@@ -57,6 +58,7 @@ public sealed class ArchitectureTests
     [InlineData("Rotation")]
     [InlineData("Deletion")]
     [InlineData("Audit")]
+    [InlineData("Recovery")]
     [InlineData("Notifications")]
     [InlineData("RootKeys")]
     [InlineData("Storage")]
@@ -72,6 +74,7 @@ public sealed class ArchitectureTests
     [InlineData("Rotation")]
     [InlineData("Deletion")]
     [InlineData("Audit")]
+    [InlineData("Recovery")]
     [InlineData("Notifications")]
     [InlineData("Keys")]
     [InlineData("Access")]

@@ -77,6 +77,8 @@ namespace Kms.Client.Protocol;
 [JsonSerializable(typeof(AcknowledgeNotificationsRequest))]
 [JsonSerializable(typeof(UsageReportRequest))]
 [JsonSerializable(typeof(UsageReportResult))]
+[JsonSerializable(typeof(CreateBackupRequest))]
+[JsonSerializable(typeof(CreateBackupResult))]
 [JsonSerializable(typeof(RootStatusResult))]
 [JsonSerializable(typeof(RotateRootRequest))]
 [JsonSerializable(typeof(RetireRootRequest))]

@@ -154,6 +154,9 @@ internal static class RpcCalls
     public static RpcCall<EmptyRequest, EmptyResult> SubscribeToNotifications { get; } =
         new("notifications.subscribe", true, s_json.EmptyRequest, s_json.EmptyResult);
 
+    public static RpcCall<CreateBackupRequest, CreateBackupResult> CreateBackup { get; } =
+        new("backup.create", false, s_json.CreateBackupRequest, s_json.CreateBackupResult);
+
     public static RpcCall<EmptyRequest, RootStatusResult> ReadRootStatus { get; } =
         new("root.status", true, s_json.EmptyRequest, s_json.RootStatusResult);
 

@@ -36,6 +36,7 @@ internal static class CommandTree
         CryptoCommands.DataKey(),
         CryptoCommands.DrawRandom(),
         FileCommands.Make(),
+        BackupCommand.Make(),
     };
 
     public static async Task<int> RunAsync(string[] arguments)

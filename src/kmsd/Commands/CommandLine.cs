@@ -14,6 +14,10 @@ internal sealed record CommandLine
                                              make the root key in the token, and an empty database
           kmsd history verify [--database FILE] [--config FILE]
                                              compute the whole history again, with the daemon stopped
+          kmsd recover --accept-rollback --reason TEXT [--deleted FILE] [--yes] [--config FILE]
+                                             accept the database although it isn't the one that the token knows
+          kmsd restore FILE [--reason TEXT] [--deleted FILE] [--yes] [--config FILE]
+                                             put a backup in the database's place
           kmsd token probe [--config FILE]   say what the token is and what it can hold
           kmsd --help | --version
 
@@ -21,6 +25,9 @@ internal sealed record CommandLine
           --config FILE   read FILE alone; without it /etc/kmsd/kmsd.conf and /etc/kmsd/kmsd.conf.d/*.conf
           --database FILE verify this copy instead of the state folder's; the token must be the one that it was made with
           --root token    the root key is generated in the token and never leaves it; backing it up is the token's affair
+          --reason TEXT   why; kept in the history
+          --deleted FILE  keys to destroy again, as 'kmsctl deleted list --json' prints them
+          --yes           don't ask
           -h, --help      this text
           --version       the version
 
@@ -40,6 +47,8 @@ internal sealed record CommandLine
         Version = 4,
         VerifyHistory = 5,
         ProbeToken = 6,
+        Recover = 7,
+        Restore = 8,
     }
 
     public Verb Command { get; private init; }
@@ -49,6 +58,19 @@ internal sealed record CommandLine
     public string? RootOrigin { get; private init; }
 
     public string? DatabaseFile { get; private init; }
+
+    /// <summary>What is put back.</summary>
+    public string? BackupFile { get; private init; }
+
+    public bool AcceptsRollback { get; private init; }
+
+    public string? Reason { get; private init; }
+
+    public string? DeletedFile { get; private init; }
+
+    public bool Yes { get; private init; }
+
+    private bool PutsBack => Command is Verb.Recover or Verb.Restore;
 
     /// <exception cref="StartupException">64</exception>
     public static CommandLine Parse(ReadOnlySpan<string> arguments)
@@ -73,6 +95,27 @@ internal sealed record CommandLine
                 case "token" when isFirst && i + 1 < arguments.Length && arguments[i + 1] == "probe":
                     parsed = parsed with { Command = Verb.ProbeToken };
                     i++;
+                    break;
+                case "recover" when isFirst:
+                    parsed = parsed with { Command = Verb.Recover };
+                    break;
+                case "restore" when isFirst:
+                    parsed = parsed with { Command = Verb.Restore };
+                    break;
+                case "--accept-rollback" when parsed.Command == Verb.Recover:
+                    parsed = parsed with { AcceptsRollback = true };
+                    break;
+                case "--reason" when parsed.PutsBack && parsed.Reason is null:
+                    parsed = parsed with { Reason = Value(arguments, ref i) };
+                    break;
+                case "--deleted" when parsed.PutsBack && parsed.DeletedFile is null:
+                    parsed = parsed with { DeletedFile = Path.GetFullPath(Value(arguments, ref i)) };
+                    break;
+                case "--yes" when parsed.PutsBack:
+                    parsed = parsed with { Yes = true };
+                    break;
+                case [not '-', ..] when parsed.Command == Verb.Restore && parsed.BackupFile is null:
+                    parsed = parsed with { BackupFile = Path.GetFullPath(arguments[i]) };
                     break;
                 case "--database" when parsed.Command == Verb.VerifyHistory && parsed.DatabaseFile is null:
                     parsed = parsed with { DatabaseFile = Path.GetFullPath(Value(arguments, ref i)) };

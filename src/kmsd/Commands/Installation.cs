@@ -24,8 +24,10 @@ internal sealed class Installation : IDisposable
 {
     private readonly GenerationKeys _rowKeys;
     private readonly TimeProvider _clock;
+    private bool _isRootKept;
 
-    private Installation(Proof proof, Catalogue catalogue, DaemonMeter meter, ILoggerFactory logs, TimeProvider clock, bool isAnchored)
+    private Installation(
+        Proof proof, Catalogue catalogue, DaemonMeter meter, ILoggerFactory logs, TimeProvider clock, AnchorVerdict verdict, bool isAnchored)
     {
         _clock = clock;
         Database = proof.Database;
@@ -39,9 +41,11 @@ internal sealed class Installation : IDisposable
         History = proof.History;
         Hub = new NoticeHub();
         Notices = Database.Load(from => new NoticeLog(from, Authenticator, Hub, logs.CreateLogger<NoticeLog>()));
-        Anchor = isAnchored
-            ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, proof.Anchor, clock, logs.CreateLogger<Anchor>())
-            : null;
+        AnchorAtStart = proof.Anchor;
+
+        // What the token knows of another lineage says nothing of this one's history.
+        AnchorRecord? last = verdict == AnchorVerdict.Accepted ? proof.Anchor! with { History = History.Committed } : proof.Anchor;
+        Anchor = isAnchored ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, last, clock, logs.CreateLogger<Anchor>()) : null;
         Writer = new Writer(
             Database, [Authenticator, Generations, Catalogue, Rows, History, Notices], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>());
         Reader = new DatabaseReader(proof.Path);
@@ -76,6 +80,9 @@ internal sealed class Installation : IDisposable
 
     public Writer Writer { get; }
 
+    /// <summary>What the token knew when this was opened; null if it held nothing that verifies, or wasn't asked.</summary>
+    public AnchorRecord? AnchorAtStart { get; }
+
     /// <summary>A connection that reads beside the writer.</summary>
     public DatabaseReader Reader { get; }
 
@@ -101,20 +108,74 @@ internal sealed class Installation : IDisposable
         string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, Action<AnchorVerdict>? judge,
         DaemonMeter meter, TimeProvider clock, ILoggerFactory logs)
     {
-        using Proof proof = new(path);
+        using Proof proof = new(Database.Open(path), path);
+        Installation? opened = await OpenAsync(
+            proof, openRoot, anchorMode, isAccepting: false,
+            found =>
+            {
+                (judge ?? Require)(found.Verdict);
+                return true;
+            },
+            meter, clock, logs);
+        return opened!;
+    }
+
+    /// <summary>
+    /// Opens a database that may not be the one that the token knows, for an operator who decides: nothing is written to the token,
+    /// and no change is told to it.
+    /// </summary>
+    /// <param name="database">Taken over.</param>
+    /// <param name="path">Of the database.</param>
+    /// <param name="openRoot">Opens the root key by its generations; what it gives is taken over.</param>
+    /// <param name="anchorMode">What the configuration asks for.</param>
+    /// <param name="judge">Looks at what was found, before anything is changed; if it says no, this ends.</param>
+    /// <param name="meter">Counts what the writer does.</param>
+    /// <param name="clock">The time.</param>
+    /// <param name="logs">For what is found.</param>
+    /// <returns>Null if it said no.</returns>
+    /// <exception cref="StartupException">Whatever is wrong, with its exit code.</exception>
+    public static async Task<Installation?> OpenToAcceptAsync(
+        Database database, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, Func<Found, bool> judge,
+        DaemonMeter meter, TimeProvider clock, ILoggerFactory logs)
+    {
+        using Proof proof = new(database, path);
+        return await OpenAsync(proof, openRoot, anchorMode, isAccepting: true, judge, meter, clock, logs);
+    }
+
+    /// <summary>The root key is the caller's from now on; he disposes it.</summary>
+    public RootKey TakeRoot()
+    {
+        _isRootKept = true;
+        return Root;
+    }
+
+    private static async Task<Installation?> OpenAsync(
+        Proof proof, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode anchorMode, bool isAccepting, Func<Found, bool> judge,
+        DaemonMeter meter, TimeProvider clock, ILoggerFactory logs)
+    {
         try
         {
-            await proof.OpenAsync(openRoot);
+            await proof.OpenAsync(openRoot, logs);
             AnchorVerdict verdict = await proof.JudgeAsync(anchorMode);
-            (judge ?? Require)(verdict);
+            if (!judge(new Found(verdict, proof.Anchor, proof.Instance, proof.Rows.Committed, proof.History, proof.Database, proof.Authenticator)))
+            {
+                return null;
+            }
+
             proof.Database.WriteAtStart(DestroyedMaterial.Sweep);
-            Catalogue loaded = proof.Database.Load(
-                from => new CatalogueLoader(from, proof.Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
-            Installation installation = new(proof, loaded, meter, logs, clock, anchorMode == AnchorMode.Required);
+
+            // What was read and thrown away while everything was loaded is given back before anybody is served.
+            GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive);
+            Installation installation = new(proof, proof.Catalogue, meter, logs, clock, verdict, anchorMode == AnchorMode.Required && !isAccepting);
             proof.HandOver();
             try
             {
-                await installation.CompleteAsync(proof, verdict, anchorMode, logs);
+                await installation.CountAsync(proof);
+                if (!isAccepting)
+                {
+                    await installation.CompleteAsync(proof, verdict, anchorMode, logs);
+                }
+
                 return installation;
             }
             catch
@@ -148,7 +209,10 @@ internal sealed class Installation : IDisposable
         Erasure.Dispose();
         Database.Dispose();
         _rowKeys.Dispose();
-        Root.Dispose();
+        if (!_isRootKept)
+        {
+            Root.Dispose();
+        }
     }
 
     /// <summary>A database that isn't the one that the token knows isn't served.</summary>
@@ -162,8 +226,8 @@ internal sealed class Installation : IDisposable
         }
     }
 
-    /// <summary>Counts what wasn't counted, and tells the token what the database is.</summary>
-    private async Task CompleteAsync(Proof proof, AnchorVerdict verdict, AnchorMode mode, ILoggerFactory logs)
+    /// <summary>Counts what wasn't counted.</summary>
+    private async Task CountAsync(Proof proof)
     {
         using (GenerationKeys historyKeys = await proof.DeriveAsync(
             TokenAccess.HistoryKeyLabel, History.Segments.Where(segment => segment.Checkpoint is null).Select(segment => segment.Generation)))
@@ -174,7 +238,11 @@ internal sealed class Installation : IDisposable
                 return true;
             });
         }
+    }
 
+    /// <summary>Tells the token what the database is.</summary>
+    private async Task CompleteAsync(Proof proof, AnchorVerdict verdict, AnchorMode mode, ILoggerFactory logs)
+    {
         ILogger log = logs.CreateLogger<Anchor>();
         switch (verdict)
         {
@@ -192,7 +260,7 @@ internal sealed class Installation : IDisposable
                 await RecordAsync("anchor.lostWrites", string.Create(
                     CultureInfo.InvariantCulture, $"epoch {Rows.Committed.Epoch}, the token knew {proof.Anchor!.Settled.Epoch}"));
                 break;
-            case AnchorVerdict.Pending:
+            case AnchorVerdict.Pending or AnchorVerdict.Accepted:
                 Anchor!.Settle();
                 break;
             default:
@@ -218,14 +286,28 @@ internal sealed class Installation : IDisposable
         () => History.Append(new HistoryEntry { At = LastSeenAt, Scope = HistoryScope.System, Operation = operation, Detail = detail }),
         CancellationToken.None);
 
+    /// <summary>What there is, before anything is changed.</summary>
+    /// <param name="Verdict">What the anchor makes of the database.</param>
+    /// <param name="Anchor">The token's; null if it holds none that verifies, or isn't asked.</param>
+    /// <param name="Instance">The database's.</param>
+    /// <param name="Set">Its rows, which are those that its head vouches for.</param>
+    /// <param name="History">Its history's end.</param>
+    /// <param name="Database">The connection.</param>
+    /// <param name="Authenticator">Verifies its rows.</param>
+    internal sealed record Found(
+        AnchorVerdict Verdict, AnchorRecord? Anchor, Instance Instance, SetState Set, HistoryLog History, Database Database, RowAuthenticator Authenticator);
+
     /// <summary>What is opened step by step, and closed again where a step fails.</summary>
-    private sealed class Proof(string path) : IDisposable
+    private sealed class Proof(Database database, string path) : IDisposable
     {
+        // Bytes of the file from which a second thread and connection save more than they cost.
+        private const long WorthAConnection = 8 << 20;
+
         private bool _isHandedOver;
 
         public string Path => path;
 
-        public Database Database { get; } = Database.Open(path);
+        public Database Database => database;
 
         public RootKey Root { get; private set; } = null!;
 
@@ -241,10 +323,12 @@ internal sealed class Installation : IDisposable
 
         public HistoryLog History { get; private set; } = null!;
 
+        public Catalogue Catalogue { get; private set; } = Catalogue.Empty;
+
         public AnchorRecord? Anchor { get; private set; }
 
-        /// <summary>The root key, the rows that everything rests on, and the set of rows.</summary>
-        public async Task OpenAsync(Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot)
+        /// <summary>The root key, the rows that everything rests on, every key, and the set of rows.</summary>
+        public async Task OpenAsync(Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, ILoggerFactory logs)
         {
             (Instance, StoredCode instanceCode) = Database.Load(Instance.Read);
             IReadOnlyList<(StoredGeneration Generation, StoredCode Code)> stored = Database.Load(from => StoredGeneration.ReadAll(from, Instance.Id));
@@ -260,14 +344,42 @@ internal sealed class Installation : IDisposable
             }
 
             Rows = new RowSet(Authenticator);
-            _ = Database.Load(from =>
-            {
-                Rows.Load(from);
-                return true;
-            });
             using SecretBytes historyKey = await Root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, Root.Generation, CancellationToken.None);
             History = Database.Load(from => new HistoryLog(from, Authenticator, Rows, historyKey));
+
+            // Both read everything that there is: where that is much, beside each other, each over its own connection.
+            bool isLarge = new FileInfo(path).Length >= WorthAConnection;
+            Task counting = isLarge ? Task.Run(LoadRows) : Task.CompletedTask;
+            if (!isLarge)
+            {
+                _ = Database.Load(from =>
+                {
+                    Rows.Load(from, Authenticator);
+                    return true;
+                });
+            }
+
+            try
+            {
+                Catalogue = Database.Load(from => new CatalogueLoader(from, Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
+            }
+            finally
+            {
+                await counting;
+            }
+
             Rows.Require(History.SetAtStart);
+        }
+
+        private void LoadRows()
+        {
+            using var reader = Database.OpenBeside(path);
+            RowAuthenticator names = new(RowKeys, Instance.Id, Root.Generation);
+            _ = reader.Load(from => from.ReadSnapshot(snapshot =>
+            {
+                Rows.Load(snapshot, names);
+                return true;
+            }));
         }
 
         public async Task<AnchorVerdict> JudgeAsync(AnchorMode mode)
@@ -276,7 +388,7 @@ internal sealed class Installation : IDisposable
             Rows.StartFrom(History.SetAtStart.Epoch, Anchor?.LastEpoch ?? 0);
             return mode == AnchorMode.Off || (Anchor is null && !Instance.IsAnchored)
                 ? AnchorVerdict.None
-                : AnchorPolicy.Judge(Instance.Lineage, Rows.Committed, sequence => Database.Load(from => HistoryHead.FindLink(from, sequence, Instance.Id)), Anchor);
+                : AnchorPolicy.Judge(Instance.Lineage, Rows.Committed, sequence => Database.Load(from => HistoryHead.FindLink(from, sequence, Instance.Id)), Anchor, Instance.Supersedes);
         }
 
         public async Task<GenerationKeys> DeriveAsync(string label, IEnumerable<long> generations)
@@ -307,7 +419,9 @@ internal sealed class Installation : IDisposable
                 History?.Dispose();
                 RowKeys.Dispose();
                 Root?.Dispose();
-                Database.Dispose();
+#pragma warning disable IDISP007 // Whoever makes a proof hands the database over.
+                database.Dispose();
+#pragma warning restore IDISP007
             }
         }
     }

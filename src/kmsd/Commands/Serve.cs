@@ -9,6 +9,7 @@ using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Metrics;
 using Kmsd.Notifications;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
 using Kmsd.Rpc;
@@ -160,6 +161,8 @@ internal static class Serve
             ReportUsage = new ReportUsage(catalogue, new UsageReader(installation.Reader), operators, clock),
             ListNotifications = new ListNotifications(installation.Reader, installation.ReaderAuthenticator, log),
             AcknowledgeNotifications = new AcknowledgeNotifications(notices, writer),
+            CreateBackup = new CreateBackup(
+                installation.Database.FilePath, installation.RowKeys, installation.Generations, installation.Instance.Id, history, writer, operators, clock),
             ReadRootStatus = new ReadRootStatus(catalogue, status, operators),
             RotateRoot = new RotateRoot(rootRotation, installation.Generations, operators),
             RetireRoot = new RetireRoot(

@@ -14,6 +14,8 @@ namespace Kmsd.Deletion;
 internal sealed class DeleteKey(
     CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, MaterialCache cache, TimeProvider clock)
 {
+    private readonly KeyDestruction _destruction = new(catalogue, history, notices);
+
     public async Task<DeleteNowResult> RunAsync(Caller caller, DeleteKeyRequest request, CancellationToken cancellationToken)
     {
         var reference = KeyReference.Parse(request.Key);
@@ -23,7 +25,7 @@ internal sealed class DeleteKey(
             {
                 Key key = catalogue.Staged.Require(caller, reference, KeyAction.Manage).RequirePendingDeletion();
                 key.RequireConfirmation(request.ConfirmName);
-                return Destroy(key, "keys.deleteNow", caller);
+                return _destruction.Run(key, "keys.deleteNow", caller, clock.GetUtcNow());
             },
             cancellationToken,
             erases: true);
@@ -38,7 +40,7 @@ internal sealed class DeleteKey(
     {
         bool done = await writer.ChangeAsync(
             () => catalogue.Staged.Keys.TryGetValue(tag, out Key? key) && IsDue(key, clock.GetUtcNow())
-                && Destroy(key, "deletion.automatic", null) is not null,
+                && _destruction.Run(key, "deletion.automatic", null, clock.GetUtcNow()) is not null,
             cancellationToken,
             erases: true);
         cache.Drop(tag);
@@ -47,30 +49,4 @@ internal sealed class DeleteKey(
 
     public static bool IsDue(Key key, DateTimeOffset now) =>
         key.State == KeyState.PendingDeletion && key.DeleteAt <= now && !key.IsQuarantined;
-
-    private Key Destroy(Key key, string operation, Caller? caller)
-    {
-        DateTimeOffset now = clock.GetUtcNow();
-        catalogue.Destroy(key, new DeletedKey
-        {
-            Tag = key.Tag,
-            StoreId = key.StoreId,
-            Store = catalogue.Staged.Stores[key.StoreId].Name,
-            Name = key.Name,
-            Type = key.Type,
-            Protection = key.Protection,
-            CreatedAt = key.CreatedAt,
-            RequestedAt = key.StateChangedAt,
-            DeletedAt = now,
-            PurgeAt = now.AddYears(1),
-            Versions = key.Versions.Length,
-            UsageCount = key.Usage.Staged.Calls,
-            ItemCount = key.Versions.Sum(version => version.Usage.Staged.Items),
-            LastUsedAt = key.Usage.Staged.LastUsedAt,
-            Grants = key.Grants,
-        });
-        _ = history.Append(KeyEntries.Make(operation, caller, key, now));
-        notices.Append(catalogue.Staged.About(key, NoticeKind.KeyDeleted, caller, now));
-        return key;
-    }
 }

@@ -32,6 +32,9 @@ internal enum AnchorVerdict
 
     /// <summary>The history ends before what the token knows, or says something else there.</summary>
     HistoryCut = 8,
+
+    /// <summary>An operator accepted the database in place of exactly what the token knows; the token wasn't told of it any more.</summary>
+    Accepted = 9,
 }
 
 /// <summary>The table of what happens at start. Pure: it reads and writes nothing.</summary>
@@ -41,7 +44,8 @@ internal static class AnchorPolicy
     /// <param name="set">The database's, its root computed anew and found to be what the coded head row says.</param>
     /// <param name="linkAt">The link of an entry of the database's history; null if there is no such entry.</param>
     /// <param name="anchor">The token's; null if it has none that verifies.</param>
-    public static AnchorVerdict Judge(byte[] lineage, SetState set, Func<long, byte[]?> linkAt, AnchorRecord? anchor)
+    /// <param name="supersedes">The name of the anchor that the database was accepted in place of; null if it never was.</param>
+    public static AnchorVerdict Judge(byte[] lineage, SetState set, Func<long, byte[]?> linkAt, AnchorRecord? anchor, byte[]? supersedes = null)
     {
         if (anchor is null)
         {
@@ -50,7 +54,8 @@ internal static class AnchorPolicy
 
         if (!anchor.Lineage.AsSpan().SequenceEqual(lineage))
         {
-            return AnchorVerdict.AnotherLineage;
+            // The token writes no name twice, so this holds only until it is told.
+            return supersedes is not null && anchor.Name.AsSpan().SequenceEqual(supersedes) ? AnchorVerdict.Accepted : AnchorVerdict.AnotherLineage;
         }
 
         AnchorVerdict verdict = Judge(set, anchor.Settled, anchor.Pending);
@@ -59,7 +64,7 @@ internal static class AnchorPolicy
 
     /// <summary>True if the database may be served.</summary>
     public static bool Serves(AnchorVerdict verdict) =>
-        verdict is AnchorVerdict.None or AnchorVerdict.Settled or AnchorVerdict.Pending or AnchorVerdict.AnchorLostWrites;
+        verdict is AnchorVerdict.None or AnchorVerdict.Settled or AnchorVerdict.Pending or AnchorVerdict.AnchorLostWrites or AnchorVerdict.Accepted;
 
     /// <summary>For a person.</summary>
     public static string Describe(AnchorVerdict verdict) => verdict switch

@@ -27,6 +27,22 @@ internal sealed record AnchorRecord(
     public long LastEpoch => Math.Max(Settled.Epoch, Pending?.Epoch ?? 0);
 
     /// <summary>
+    /// What names this record among all that were ever written: lineage, write number (big-endian i64), settled root. A database that
+    /// an operator accepted in its place carries it.
+    /// </summary>
+    public byte[] Name
+    {
+        get
+        {
+            byte[] name = new byte[LineageLength + sizeof(long) + HashLength];
+            Lineage.CopyTo(name, 0);
+            BinaryPrimitives.WriteInt64BigEndian(name.AsSpan(LineageLength), WriteNumber);
+            Settled.Root.CopyTo(name, LineageLength + sizeof(long));
+            return name;
+        }
+    }
+
+    /// <summary>
     /// Version (u8), then big-endian i64 write number, generation, settled epoch, pending epoch (−1: none), history sequence,
     /// and a zero for what may come; then lineage (16 bytes), settled root, pending root, history link (32 each), code (32).
     /// </summary>

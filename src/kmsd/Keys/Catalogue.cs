@@ -25,6 +25,19 @@ internal sealed record Catalogue
     /// <summary>True if a row anywhere didn't match its code when it was loaded.</summary>
     public bool HasQuarantine { get; init; }
 
+    /// <summary>All at once, as they are loaded; the keys' stores must be among the stores.</summary>
+    public static Catalogue Of(IReadOnlyCollection<KeyStore> stores, IReadOnlyCollection<Key> keys, IEnumerable<DeletedKey> deleted)
+    {
+        ILookup<StoreId, KeyValuePair<string, KeyTag>> names = keys.ToLookup(key => key.StoreId, key => KeyValuePair.Create(key.Name, key.Tag));
+        return Empty with
+        {
+            Keys = Empty.Keys.AddRange(keys.Select(key => KeyValuePair.Create(key.Tag, key))),
+            Stores = Empty.Stores.AddRange(stores.Select(store => KeyValuePair.Create(store.Id, store with { Names = store.Names.AddRange(names[store.Id]) }))),
+            StoreNames = Empty.StoreNames.SetItems(stores.Select(store => KeyValuePair.Create(store.Name, store.Id))),
+            Deleted = Empty.Deleted.AddRange(deleted.Select(key => KeyValuePair.Create(key.Tag, key))),
+        };
+    }
+
     public KeyStore? FindStore(string name) => StoreNames.TryGetValue(name, out StoreId id) ? Stores[id] : null;
 
     public Key? Find(KeyReference reference)

@@ -30,22 +30,12 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         ReadMaterial();
         ReadVersions();
         ReadGrants();
-        Catalogue catalogue = Catalogue.Empty;
-        foreach (KeyStore store in _stores.Values)
-        {
-            catalogue = catalogue.With(store with { IsQuarantined = _badStores.Contains(store.Id) });
-        }
-
-        foreach (DeletedKey deleted in ReadDeleted())
-        {
-            catalogue = catalogue.With(deleted);
-        }
-
+        List<DeletedKey> deleted = ReadDeleted();
         List<Key> keys = ReadKeys();
-        foreach (Key key in keys.Where(key => _stores.ContainsKey(key.StoreId)))
-        {
-            catalogue = catalogue.With(key with { IsQuarantined = _badKeys.Contains(key.Tag) });
-        }
+        var catalogue = Catalogue.Of(
+            [.. _stores.Values.Select(store => _badStores.Contains(store.Id) ? store with { IsQuarantined = true } : store)],
+            [.. keys.Select(key => _badKeys.Contains(key.Tag) ? key with { IsQuarantined = true } : key)],
+            deleted);
 
         foreach (KeyTag tag in _badKeys)
         {
@@ -105,9 +95,9 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
             }
         });
 
-    private void ReadMaterial() => database.Prepare("""
+    private void ReadMaterial() => database.Prepare($"""
         SELECT tag, version, generation, mechanism, token_family, blob, mac_generation, encoding_version, row_code, binding
-        FROM version_material ORDER BY generation
+        FROM version_material WHERE NOT ({DestroyedMaterial.IsDestroyed})
         """).Query(reader =>
         {
             if (!TryTag(reader, out KeyTag tag))
@@ -116,7 +106,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 return;
             }
 
-            SealedMaterial material = new(reader.GetInt64(2), reader.GetString(3), reader.GetString(4), reader.GetBlob(5), reader.GetBlobOrNull(9));
+            SealedMaterial material = new(reader.GetInt64(2), string.Intern(reader.GetString(3)), string.Intern(reader.GetString(4)), reader.GetBlob(5), reader.GetBlobOrNull(9));
             if (!authenticator.Knows(material.Generation))
             {
                 return; // Left over from a generation that is being retired; if there is nothing else, the version has no material.
@@ -127,8 +117,11 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 _ = _badKeys.Add(tag);
             }
 
-            // In rising order of generations: the newest that carries it counts.
-            _material[(tag, reader.GetInt64(1))] = material;
+            // The newest generation that carries it counts.
+            if (!_material.TryGetValue((tag, reader.GetInt64(1)), out SealedMaterial? other) || other.Generation < material.Generation)
+            {
+                _material[(tag, reader.GetInt64(1))] = material;
+            }
         });
 
     private void ReadVersions() => database.Prepare("""
@@ -237,6 +230,8 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
     private List<Key> ReadKeys()
     {
         List<Key> keys = [];
+        HashSet<KeyTag> tags = [];
+        var names = _stores.Keys.ToDictionary(id => id, _ => new HashSet<string>(StringComparer.OrdinalIgnoreCase));
         database.Prepare("""
             SELECT tag, store_id, name, type, protection, state, memo, created_at, state_changed_at, rotation_period_days,
                 pending_rotation_period_days, next_rotation_at, delete_at, current_version, usage_count, last_used_at,
@@ -248,8 +243,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 {
                     Orphan("keys");
                 }
-                else if (!Try(reader, ReadKey, out Key? key) || !_stores.ContainsKey(key.StoreId)
-                    || keys.Exists(other => other.StoreId == key.StoreId && other.Name.Equals(key.Name, StringComparison.OrdinalIgnoreCase)))
+                else if (!Try(reader, ReadKey, out Key? key) || !names.TryGetValue(key.StoreId, out HashSet<string>? inStore) || !inStore.Add(key.Name))
                 {
                     _ = _badKeys.Add(tag);
                 }
@@ -257,9 +251,10 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 {
                     Check(key, reader);
                     keys.Add(key);
+                    _ = tags.Add(tag);
                 }
             });
-        foreach (KeyTag tag in _versions.Keys.Concat(_grants.Keys).Distinct().Where(tag => !keys.Exists(key => key.Tag == tag)))
+        foreach (KeyTag tag in _versions.Keys.Concat(_grants.Keys).Where(tag => !tags.Contains(tag)))
         {
             _ = _badKeys.Add(tag);
         }

@@ -53,6 +53,12 @@ internal sealed class RotateKey(
     public Task<bool> RunWornAsync(KeyTag tag, CancellationToken cancellationToken) => RunByItselfAsync(
         tag, (key, _) => IsWorn(key), "the version has sealed often", (key, _) => key, cancellationToken);
 
+    /// <summary>After the database was put back: what the newest version has sealed since isn't counted, so it must seal no more. For the writer.</summary>
+    /// <param name="key">As it is staged.</param>
+    /// <param name="made">The next version.</param>
+    public void AddRecovered(Key key, KeyVersion made) =>
+        _ = Add(key, made, Timed, null, "the database was put back", rotated => rotated) ?? throw new InvalidOperationException("Another rotation came first.");
+
     public static bool IsWorn(Key key) => !key.IsQuarantined && key.Type == KeyType.Aes256Gcm96 && key.State == KeyState.Enabled
         && key.CurrentVersion.EncryptionsUncounted + key.CurrentVersion.Usage.Committed.Items >= KeyLimits.WornAfter;
 

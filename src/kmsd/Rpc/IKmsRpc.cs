@@ -141,6 +141,9 @@ internal partial interface IKmsRpc
     [JsonRpcMethod("notifications.subscribe", UseSingleObjectParameterDeserialization = true)]
     Task<EmptyResult> SubscribeToNotificationsAsync(EmptyRequest request, CancellationToken cancellationToken);
 
+    [JsonRpcMethod("backup.create", UseSingleObjectParameterDeserialization = true)]
+    Task<CreateBackupResult> CreateBackupAsync(CreateBackupRequest request, CancellationToken cancellationToken);
+
     [JsonRpcMethod("root.status", UseSingleObjectParameterDeserialization = true)]
     Task<RootStatusResult> RootStatusAsync(EmptyRequest request, CancellationToken cancellationToken);
 

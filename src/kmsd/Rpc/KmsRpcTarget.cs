@@ -4,6 +4,7 @@ using Kmsd.Audit;
 using Kmsd.Deletion;
 using Kmsd.Keys;
 using Kmsd.Notifications;
+using Kmsd.Recovery;
 using Kmsd.Rotation;
 using Kmsd.Stores;
 
@@ -91,6 +92,8 @@ internal sealed record Operations
     public required ListNotifications ListNotifications { get; init; }
 
     public required AcknowledgeNotifications AcknowledgeNotifications { get; init; }
+
+    public required CreateBackup CreateBackup { get; init; }
 
     public required ReadRootStatus ReadRootStatus { get; init; }
 
@@ -252,6 +255,9 @@ internal sealed class KmsRpcTarget(Operations operations, Caller caller, Request
             subscribe();
             return new EmptyResult();
         });
+
+    public Task<CreateBackupResult> CreateBackupAsync(CreateBackupRequest request, CancellationToken cancellationToken) =>
+        guard.RunAsync("backup.create", request, () => operations.CreateBackup.RunAsync(caller, request, cancellationToken));
 
     public Task<RootStatusResult> RootStatusAsync(EmptyRequest request, CancellationToken cancellationToken) =>
         guard.RunAsync("root.status", request, () => operations.ReadRootStatus.Run(caller));

@@ -78,6 +78,7 @@ internal static class RpcMethods
         new("notifications.list", typeof(ListNotificationsRequest), typeof(ListNotificationsResult), "What concerned the caller.") { AnswerBytes = ListBytes },
         new("notifications.acknowledge", typeof(AcknowledgeNotificationsRequest), typeof(EmptyResult), "Takes notifications out of the list."),
         new("notifications.subscribe", typeof(EmptyRequest), typeof(EmptyResult), "Sends notifications on this connection as they come."),
+        new("backup.create", typeof(CreateBackupRequest), typeof(CreateBackupResult), "Copies the database into the backup folder."),
         new("root.status", typeof(EmptyRequest), typeof(RootStatusResult), "The root key, its generations and its custody."),
         new("root.rotate", typeof(RotateRootRequest), typeof(RootStatusResult), "Makes a new generation of the root key."),
         new("root.retire", typeof(RetireRootRequest), typeof(RootStatusResult), "Destroys an old generation of the root key."),

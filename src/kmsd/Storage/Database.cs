@@ -1,4 +1,5 @@
 using System.Globalization;
+using Kms.Client.Protocol;
 using Kmsd.Hosting;
 using Microsoft.Data.Sqlite;
 
@@ -25,9 +26,18 @@ internal sealed class Database : IDisposable
 
     private Database(SqliteConnection connection) => _connection = connection;
 
+    /// <summary>Where it is.</summary>
+    public string FilePath => _connection.DataSource;
+
     /// <summary>Opens a database that exists and is of this version.</summary>
     /// <exception cref="StartupException">It is missing, no database, somebody else's, newer, or its schema was changed.</exception>
-    public static Database Open(string path)
+    public static Database Open(string path) => Open(path, isBackup: false);
+
+    /// <summary>Opens a copy that <see cref="Copy"/> made, with its manifest.</summary>
+    /// <exception cref="StartupException">As <see cref="Open(string)"/>; or it is no backup.</exception>
+    public static Database OpenBackup(string path) => Open(path, isBackup: true);
+
+    private static Database Open(string path, bool isBackup)
     {
         if (!File.Exists(path))
         {
@@ -38,7 +48,7 @@ internal sealed class Database : IDisposable
         Database database = new(Connect(path, SqliteOpenMode.ReadWrite));
         try
         {
-            database.Check(path);
+            database.Check(path, isBackup);
             database.Configure();
             return database;
         }
@@ -55,7 +65,7 @@ internal sealed class Database : IDisposable
     }
 
     /// <summary>Opens another connection that only reads: beside the writer, in the same process or another.</summary>
-    /// <exception cref="StartupException">As <see cref="Open"/>.</exception>
+    /// <exception cref="StartupException">As <see cref="Open(string)"/>.</exception>
     public static Database OpenForReading(string path)
     {
         if (!File.Exists(path))
@@ -66,7 +76,7 @@ internal sealed class Database : IDisposable
         Database database = new(Connect(path, SqliteOpenMode.ReadOnly));
         try
         {
-            database.Check(path);
+            database.Check(path, isBackup: false);
             database.Execute("PRAGMA trusted_schema = OFF");
             database.Execute("PRAGMA temp_store = MEMORY");
             return database;
@@ -82,6 +92,70 @@ internal sealed class Database : IDisposable
             throw;
         }
     }
+
+    /// <summary>
+    /// Copies what is committed into another file, in one snapshot, beside the writer. Only rows are copied: what was destroyed in free
+    /// pages isn't in it. Then completes the copy, and leaves one file that needs no log.
+    /// </summary>
+    /// <param name="path">Of the database.</param>
+    /// <param name="to">Of the copy: an empty file.</param>
+    /// <param name="complete">Reads the copy, and writes the row of its manifest, whose table is there.</param>
+    /// <exception cref="KmsException"><c>storageUnavailable</c>.</exception>
+    public static void Copy(string path, string to, Action<Database> complete)
+    {
+        try
+        {
+            using (Database from = OpenForReading(path))
+            {
+                from.Prepare("VACUUM INTO $1").BindAll(to).Execute();
+            }
+
+            using Database copy = new(Connect(to, SqliteOpenMode.ReadWrite));
+            copy.Configure();
+            copy.Execute("BEGIN IMMEDIATE");
+            copy.ExecuteScript(Schema.BackupManifest);
+            complete(copy);
+            copy.Execute("COMMIT");
+            copy.Execute("PRAGMA journal_mode = DELETE");
+        }
+        catch (SqliteException exception)
+        {
+            throw new KmsException(KmsErrorCode.StorageUnavailable, "The copy could not be written; is the disk full?", exception);
+        }
+        catch (StartupException exception)
+        {
+            throw new KmsException(KmsErrorCode.StorageUnavailable, "The copy could not be read back.", exception);
+        }
+    }
+
+    /// <summary>A backup becomes the database: its manifest goes.</summary>
+    public void RemoveManifest() => Execute("DROP TABLE backup_manifest");
+
+    /// <summary>The names of the tables, in order.</summary>
+    public IReadOnlyList<string> ReadTables()
+    {
+        List<string> names = [];
+        Prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name").Query(reader => names.Add(reader.GetString(0)));
+        return names;
+    }
+
+    /// <summary>Brings a database that nobody else has open into one file without a log. False if it can't be opened or read.</summary>
+    public static bool TryMakeOneFile(string path)
+    {
+        try
+        {
+            using Database database = Open(path);
+            return database.TryEmptyLog();
+        }
+        catch (Exception exception) when (exception is StartupException or SqliteException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Opens another connection that only reads, of a database that this process has opened and checked.</summary>
+    /// <exception cref="StartupException">It can't be opened.</exception>
+    public static Database OpenBeside(string path) => new(Connect(path, SqliteOpenMode.ReadOnly));
 
     /// <summary>Reads in one snapshot: what others commit meanwhile isn't seen.</summary>
     public T ReadSnapshot<T>(Func<Database, T> read)
@@ -225,7 +299,7 @@ internal sealed class Database : IDisposable
         _ => new StartupException(ExitCode.Configuration, $"The database {path} can't be read: {exception.Message}", exception),
     };
 
-    private void Check(string path)
+    private void Check(string path, bool isBackup)
     {
         long application = Prepare("PRAGMA application_id").QueryNumber();
         if (application != Schema.ApplicationId)
@@ -243,10 +317,21 @@ internal sealed class Database : IDisposable
 
         using Database expected = new(Connect(":memory:", SqliteOpenMode.Memory));
         expected.ExecuteScript(Schema.Migration1);
+        if (isBackup)
+        {
+            expected.ExecuteScript(Schema.BackupManifest);
+        }
+
+        if (!isBackup && ReadTables().Contains("backup_manifest"))
+        {
+            throw new StartupException(ExitCode.Configuration, $"{path} is a backup as 'kmsctl backup' makes it; put it back with: kmsd restore FILE");
+        }
+
         if (!expected.ReadSchema().SequenceEqual(ReadSchema()))
         {
             throw new StartupException(
-                ExitCode.Configuration, $"The tables of {path} were changed from outside; restore it from a backup.");
+                ExitCode.Configuration,
+                isBackup ? $"The tables of {path} aren't those of a backup." : $"The tables of {path} were changed from outside; restore it from a backup.");
         }
     }
 

@@ -65,14 +65,19 @@ internal sealed partial class RowSet : IBatchParticipant
     public SetState Staged { get; private set; }
 
     /// <summary>Reads which rows there are: every name and code, as they stand.</summary>
-    public void Load(Database database)
+    /// <param name="database">May be another connection than the writer's.</param>
+    /// <param name="names">Encodes the names of rows; another one than the writer's, where that is at work.</param>
+    public void Load(Database database, RowAuthenticator names)
     {
         foreach ((string table, string columns, string where) in s_tables)
         {
-            database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader => Put(ReadName(reader, table).Id, reader.GetBlob(0)));
+            database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader =>
+            {
+                (int bucket, byte[] entries) = With(ReadName(names, reader, table).Id, reader.GetBlob(0));
+                Set(bucket, entries);
+            });
         }
 
-        _undo.Clear();
         Staged = new SetState(0, ComputeRoot());
         _committed = Staged;
     }
@@ -153,9 +158,9 @@ internal sealed partial class RowSet : IBatchParticipant
         Staged = Committed;
     }
 
-    private RowEncoding ReadName(SqliteDataReader reader, string table)
+    private static RowEncoding ReadName(RowAuthenticator names, SqliteDataReader reader, string table)
     {
-        RowEncoding name = _authenticator.Row(table);
+        RowEncoding name = names.Row(table);
         for (int column = 1; column < reader.FieldCount; column++)
         {
             // The tables are STRICT: a column holds what it is declared to hold.
@@ -172,6 +177,13 @@ internal sealed partial class RowSet : IBatchParticipant
 
     private void Put(ReadOnlySpan<byte> id, byte[] code)
     {
+        (int bucket, byte[] entries) = With(id, code);
+        Replace(bucket, entries);
+    }
+
+    /// <summary>A bucket as it is with this row.</summary>
+    private (int Bucket, byte[] Entries) With(ReadOnlySpan<byte> id, byte[] code)
+    {
         Span<byte> name = stackalloc byte[HashLength];
         int bucket = Find(id, name, out int at, out bool isThere);
         byte[] before = Entries(bucket);
@@ -182,7 +194,7 @@ internal sealed partial class RowSet : IBatchParticipant
 
         // A code of another length was written by somebody else; it must change the root, and nothing more.
         (code.Length == RowAuthenticator.CodeLength ? code : SHA256.HashData(code)).CopyTo(after.AsSpan(at + NameLength));
-        Replace(bucket, after);
+        return (bucket, after);
     }
 
     /// <summary>Where in its bucket a name is, or belongs.</summary>

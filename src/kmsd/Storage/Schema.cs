@@ -15,11 +15,20 @@ internal static class Schema
     /// <summary>Writes the version that is there.</summary>
     public const string WriteVersion = "PRAGMA user_version = 1";
 
+    /// <summary>What makes a copy a backup: its table beside the others, with one row.</summary>
+    public const string BackupManifest = """
+        CREATE TABLE backup_manifest (
+            id INTEGER PRIMARY KEY CHECK (id = 1), created_at INTEGER NOT NULL, lineage BLOB NOT NULL, epoch INTEGER NOT NULL,
+            set_root BLOB NOT NULL, sequence INTEGER NOT NULL, link BLOB NOT NULL, entries INTEGER NOT NULL, rows INTEGER NOT NULL,
+            content BLOB NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
+        """;
+
     /// <summary>Migration 1. Times are milliseconds since 1970 in UTC; ids are blobs of 16 bytes.</summary>
     public const string Migration1 = """
         CREATE TABLE instance (
             id INTEGER PRIMARY KEY CHECK (id = 1), instance_id BLOB NOT NULL, schema INTEGER NOT NULL,
-            lineage BLOB NOT NULL, anchored INTEGER NOT NULL, created_at INTEGER NOT NULL,
+            lineage BLOB NOT NULL, supersedes BLOB, anchored INTEGER NOT NULL, created_at INTEGER NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE last_seen (
             id INTEGER PRIMARY KEY CHECK (id = 1), at INTEGER NOT NULL,

@@ -94,6 +94,19 @@ internal sealed class Installation : IAsyncDisposable
             Repository.Kmsd, ["--config", Configuration], Environment.Concat(more ?? []).ToDictionary(one => one.Key, one => one.Value));
     }
 
+    /// <summary>Runs a command of kmsd while no daemon runs.</summary>
+    public Task<Finished> KmsdAsync(params string[] arguments) => KmsdAsync(Repository.Kmsd, [], arguments);
+
+    /// <summary>Runs a command of the build with test hooks.</summary>
+    public Task<Finished> TestKmsdAsync(Dictionary<string, string> hooks, params string[] arguments) => KmsdAsync(Repository.TestKmsd, hooks, arguments);
+
+    private Task<Finished> KmsdAsync(string program, Dictionary<string, string> more, string[] arguments)
+    {
+        WriteConfiguration();
+        return Shell.RunAsync(
+            program, [.. arguments, "--config", Configuration], Environment.Concat(more).ToDictionary(one => one.Key, one => one.Value));
+    }
+
     public Task<Finished> KmsctlAsync(params string[] arguments) => KmsctlAsync([], arguments);
 
     public Task<Finished> KmsctlAsync(byte[] input, params string[] arguments) =>

@@ -42,6 +42,23 @@ public sealed class AnchorPolicyTests
         Assert.Equal(AnchorVerdict.AnotherLineage, Judge(9, 9, Anchor(null) with { Lineage = Root(1)[..16] }));
     }
 
+    /// <summary>An acceptance names the one record that it takes the place of, and no later or earlier one of it.</summary>
+    [Fact]
+    public void A_database_accepted_in_place_of_exactly_this_anchor_is_served()
+    {
+        AnchorRecord anchor = Anchor(null) with { Lineage = Root(1)[..16] };
+        Assert.Equal(AnchorVerdict.Accepted, JudgeSuperseding(anchor, anchor.Name));
+        Assert.Equal(AnchorVerdict.AnotherLineage, JudgeSuperseding(anchor, (anchor with { WriteNumber = 4 }).Name));
+        Assert.Equal(AnchorVerdict.AnotherLineage, JudgeSuperseding(anchor, (anchor with { WriteNumber = 2 }).Name));
+        Assert.Equal(AnchorVerdict.AnotherLineage, JudgeSuperseding(anchor, (anchor with { Lineage = Root(2)[..16] }).Name));
+        Assert.Equal(AnchorVerdict.AnotherLineage, JudgeSuperseding(anchor, (anchor with { Settled = new SetState(5, Root(6)) }).Name));
+        Assert.Equal(AnchorVerdict.AnotherLineage, JudgeSuperseding(anchor, []));
+        Assert.Equal(AnchorVerdict.NoAnchor, JudgeSuperseding(null, anchor.Name));
+
+        static AnchorVerdict JudgeSuperseding(AnchorRecord? anchor, byte[] supersedes) =>
+            AnchorPolicy.Judge(s_lineage, new SetState(9, Root(9)), _ => null, anchor, supersedes);
+    }
+
     [Theory]
     [InlineData(5, 5)]
     [InlineData(8, 8)]
@@ -56,7 +73,7 @@ public sealed class AnchorPolicyTests
     [Fact]
     public void Only_what_is_the_database_that_the_token_knows_or_newer_is_served() =>
         Assert.Equal(
-            [AnchorVerdict.None, AnchorVerdict.Settled, AnchorVerdict.Pending, AnchorVerdict.AnchorLostWrites],
+            [AnchorVerdict.None, AnchorVerdict.Settled, AnchorVerdict.Pending, AnchorVerdict.AnchorLostWrites, AnchorVerdict.Accepted],
             Enum.GetValues<AnchorVerdict>().Where(AnchorPolicy.Serves));
 
     [Fact]

@@ -10,7 +10,7 @@ public sealed class RpcMethodsTests
     /// <summary>docs/api.md, "Methods": those of this version.</summary>
     private static readonly string[] s_contract =
     [
-        "crypto.createDataKey", "crypto.decrypt", "crypto.decryptBatch", "crypto.encrypt", "crypto.encryptBatch", "crypto.random",
+        "backup.create", "crypto.createDataKey", "crypto.decrypt", "crypto.decryptBatch", "crypto.encrypt", "crypto.encryptBatch", "crypto.random",
         "crypto.reencrypt", "crypto.reencryptBatch", "crypto.sign", "crypto.verify", "deletedKeys.history", "deletedKeys.list",
         "deletedKeys.purge", "deletions.release", "grants.add", "grants.list", "grants.remove", "history.export", "history.list", "history.verify",
         "keys.cancelDeletion", "keys.create", "keys.deleteNow",

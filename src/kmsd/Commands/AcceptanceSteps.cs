@@ -1,0 +1,112 @@
+using System.Globalization;
+using Kms.Client.Protocol;
+using Kmsd.Configuration;
+using Kmsd.Deletion;
+using Kmsd.Hosting;
+using Kmsd.Integrity;
+using Kmsd.Keys;
+using Kmsd.Recovery;
+using Kmsd.RootKeys;
+using Kmsd.Rotation;
+using Kmsd.Storage;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+
+namespace Kmsd.Commands;
+
+/// <summary>What <c>recover</c> and <c>restore</c> share.</summary>
+internal static class AcceptanceSteps
+{
+    private const int MostReasonCharacters = 100;
+
+    public static ILoggerFactory Logs() => LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Warning).AddConsole(console =>
+    {
+        console.FormatterName = ConsoleFormatterNames.Systemd;
+        console.LogToStandardErrorThreshold = LogLevel.Trace;
+    }));
+
+    /// <exception cref="StartupException">64</exception>
+    public static void CheckReason(string reason)
+    {
+        if (reason.Length is < 1 or > MostReasonCharacters || reason.Any(char.IsControl))
+        {
+            throw CommandLine.Usage($"A reason is 1 to {MostReasonCharacters} characters, without control characters.");
+        }
+    }
+
+    public static DeletionList ReadDeleted(CommandLine arguments, TimeProvider clock)
+    {
+        DeletionList deleted = new();
+        if (arguments.DeletedFile is string file)
+        {
+            deleted.AddFile(file, clock.GetUtcNow());
+        }
+
+        return deleted;
+    }
+
+    public static AcceptDatabase Make(Installation installation, DaemonOptions options, TimeProvider clock)
+    {
+        VersionMaker versions = new(installation.Root, clock);
+        KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore, options.VersionsPerKey, options.Stores);
+        return new AcceptDatabase(
+            installation.Database, installation.Authenticator, installation.Rows, installation.Catalogue, installation.History, installation.Writer,
+            versions,
+            new RotateKey(installation.Catalogue, installation.History, installation.Notices, installation.Writer, versions, limits, clock),
+            new KeyDestruction(installation.Catalogue, installation.History, installation.Notices), clock);
+    }
+
+    public static void Tell(AcceptancePlan plan, Installation installation, TimeProvider clock, Terminal terminal)
+    {
+        terminal.Tell($"This host's clock says {Format(clock.GetUtcNow())}.");
+        foreach ((Key key, DateTimeOffset? deletedAt) in plan.Destroyed)
+        {
+            string why = deletedAt is DateTimeOffset at ? $"it was destroyed at {Format(at)} already" : $"its time was over at {Format(key.DeleteAt!.Value)}";
+            terminal.Tell($"To be destroyed: {ReplacedDatabase.NameOf(installation.Catalogue.Current, key)}: {why}.");
+        }
+
+        foreach (Key key in plan.Left)
+        {
+            terminal.Tell($"In quarantine, left as it is: {ReplacedDatabase.NameOf(installation.Catalogue.Current, key)}.");
+        }
+
+        terminal.Tell(string.Create(
+            CultureInfo.InvariantCulture, $"To be rotated, since their counters are stale: {plan.Rotated.Count} AES keys."));
+    }
+
+    public static string Between(SetState set, AnchorRecord? anchor) => string.Create(
+        CultureInfo.InvariantCulture, $"epoch {set.Epoch}, the token knew {(anchor is null ? "nothing" : anchor.LastEpoch.ToString(CultureInfo.InvariantCulture))}");
+
+    public static string Format(DateTimeOffset at) => at.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture);
+
+    /// <summary>Tells the token which database it follows from now on.</summary>
+    public static Task AnchorAsync(RootKey root, byte[] anchor, AnchorMode mode) => TryAsync(async () =>
+    {
+        FaultPoint.Reach("accept.before-anchor");
+        if (mode == AnchorMode.Required)
+        {
+            await root.WriteAnchorAsync(anchor);
+        }
+        else
+        {
+            await root.RemoveAnchorsAsync();
+        }
+
+        FaultPoint.Reach("accept.after-anchor");
+        return true;
+    });
+
+    /// <summary>Here nobody is served: what a caller would hear is an exit.</summary>
+    public static async Task<T> TryAsync<T>(Func<Task<T>> step)
+    {
+        try
+        {
+            return await step();
+        }
+        catch (KmsException exception)
+        {
+            throw new StartupException(
+                exception.Code == KmsErrorCode.TokenUnavailable ? ExitCode.TokenAbsent : ExitCode.CannotCreate, exception.Message, exception);
+        }
+    }
+}

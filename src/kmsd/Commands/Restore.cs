@@ -1,0 +1,294 @@
+using System.Globalization;
+using Kmsd.Configuration;
+using Kmsd.History;
+using Kmsd.Hosting;
+using Kmsd.Integrity;
+using Kmsd.Recovery;
+using Kmsd.Metrics;
+using Kmsd.RootKeys;
+using Kmsd.Storage;
+using Microsoft.Extensions.Logging;
+
+namespace Kmsd.Commands;
+
+/// <summary>
+/// <c>kmsd restore FILE</c>: a backup takes the database's place. All is done to a copy beside the database, which then takes its name in
+/// one step: cut off before that the old database serves, and after it the new one.
+/// </summary>
+internal static class Restore
+{
+    public const string Word = "restore";
+
+    private const string TemporaryName = Database.FileName + ".restoring";
+    private static readonly string[] s_beside = ["-wal", "-shm"];
+
+    public static async Task RunAsync(CommandLine arguments, TimeProvider clock, Terminal terminal)
+    {
+        if (arguments.BackupFile is null)
+        {
+            throw CommandLine.Usage("Say which backup: kmsd restore FILE.");
+        }
+
+        if (arguments.Reason is not null)
+        {
+            AcceptanceSteps.CheckReason(arguments.Reason);
+        }
+
+        DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
+        using ILoggerFactory logs = AcceptanceSteps.Logs();
+        using DaemonMeter meter = new(clock);
+        using StateDirectory state = Preparation.OpenState(options);
+        await RunAsync(
+            arguments, Path.Combine(state.Path, Database.FileName), generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options, clock, terminal,
+            logs);
+    }
+
+    internal static async Task RunAsync(
+        CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, TimeProvider clock,
+        Terminal terminal, ILoggerFactory logs)
+    {
+        DeletionList deleted = AcceptanceSteps.ReadDeleted(arguments, clock);
+        using DaemonMeter meter = new(clock);
+        string copy = Path.Combine(Path.GetDirectoryName(path)!, TemporaryName);
+        Remove(copy);
+        try
+        {
+            CopyFile(arguments.BackupFile!, copy);
+            FaultPoint.Reach("restore.copied");
+            using Prepared prepared = await PrepareAsync(arguments, copy, path, openRoot, deleted, options, meter, clock, terminal, logs);
+            await PutInPlaceAsync(copy, path, prepared, options.Anchor, clock, terminal);
+        }
+        finally
+        {
+            Remove(copy);
+        }
+    }
+
+    /// <summary>Proves the copy, says what it means, asks, and makes it what will serve.</summary>
+    private static async Task<Prepared> PrepareAsync(
+        CommandLine arguments, string copy, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DeletionList deleted,
+        DaemonOptions options, DaemonMeter meter, TimeProvider clock, Terminal terminal, ILoggerFactory logs)
+    {
+        bool isThere = File.Exists(path);
+        (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? running = isThere ? ReplacedDatabase.Peek(path) : null;
+        Installation.Found? found = null;
+        BackupManifest? manifest = null;
+        bool isAtToken = false;
+        Installation installation;
+        try
+        {
+            installation = (await Installation.OpenToAcceptAsync(
+                Database.OpenBackup(copy), copy,
+                generations =>
+                {
+                    isAtToken = true;
+                    RootKey root = openRoot(Together(generations, running, path));
+                    isAtToken = false;
+                    return root;
+                },
+                options.Anchor,
+                seen =>
+                {
+                    found = seen;
+                    manifest = Prove(seen);
+                    return true;
+                },
+                meter, clock, logs))!;
+        }
+        catch (StartupException exception) when (!isAtToken && exception.ExitCode == ExitCode.Configuration)
+        {
+            throw DoesNotVerify(exception.Message, exception);
+        }
+
+        using (installation)
+        {
+            HistoryVerdict history = await AcceptanceSteps.TryAsync(() => HistoryProof.RunAsync(
+                installation.Database, installation.History, installation.Root, installation.Instance.Id));
+            if (history.FirstBad is long bad)
+            {
+                throw DoesNotVerify(string.Create(CultureInfo.InvariantCulture, $"entry {bad} of its history isn't as it was written"));
+            }
+
+            terminal.Tell(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The backup verifies: made at {AcceptanceSteps.Format(manifest!.CreatedAt)}, epoch {manifest.Set.Epoch}, {manifest.Entries} history entries, {installation.Catalogue.Current.Keys.Count} keys."));
+            ReplacedDatabase? replaced = isThere ? await AcceptanceSteps.TryAsync(() => ReplacedDatabase.ReadAsync(path, installation.Root)) : null;
+            TellReplaced(replaced, isThere, path, installation, terminal);
+            deleted.Add(replaced?.Catalogue.Deleted.Values ?? []);
+            AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
+            AcceptancePlan plan = accept.Plan(deleted);
+            AcceptanceSteps.Tell(plan, installation, clock, terminal);
+            terminal.Require(Word, arguments.Yes);
+            AnchorRecord record = await AcceptanceSteps.TryAsync(() => accept.RunAsync(
+                plan, installation.Instance, installation.AnchorAtStart, options.Anchor == AnchorMode.Required, "restore",
+                $"backup of {AcceptanceSteps.Format(manifest.CreatedAt)} ({AcceptanceSteps.Between(manifest.Set, found!.Anchor)}){(arguments.Reason is null ? "" : ": " + arguments.Reason)}"));
+            return new Prepared(
+                installation.TakeRoot(), record.Encode(installation.Authenticator), IsFirst: found!.Anchor is null, record.Settled.Epoch, plan);
+        }
+    }
+
+    /// <summary>The generations to open: the backup's, and those of the database in its place, to read that.</summary>
+    private static List<StoredGeneration> Together(
+        IReadOnlyList<StoredGeneration> generations, (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? running, string path)
+    {
+        if (running is not var (instance, others))
+        {
+            return [.. generations];
+        }
+
+        if (!instance.Id.AsSpan().SequenceEqual(generations[0].Descriptor.InstanceId))
+        {
+            throw new StartupException(
+                ExitCode.DataDoesNotVerify,
+                $"The backup is of another installation than {path}. To put it here nevertheless, move that file and the token's root key away first. Nothing was changed.");
+        }
+
+        return
+        [
+            .. generations,
+            .. others.Where(other => other.IsInToken && !generations.Any(one => one.Number == other.Number))
+                .Select(other => other with { State = GenerationState.Old }),
+        ];
+    }
+
+    private static BackupManifest Prove(Installation.Found seen)
+    {
+        BackupManifest manifest = seen.Database.Load(from => BackupManifest.Read(from, seen.Authenticator)) ?? throw DoesNotVerify("its manifest was changed");
+        if (seen.Database.Load(from => manifest.FindDifference(from, seen.Authenticator)) is string difference)
+        {
+            throw DoesNotVerify(difference);
+        }
+
+        seen.Database.WriteAtStart(database => database.RemoveManifest());
+        return manifest;
+    }
+
+    private static void TellReplaced(ReplacedDatabase? replaced, bool isThere, string path, Installation installation, Terminal terminal)
+    {
+        if (!isThere)
+        {
+            terminal.Tell($"There is no database at {path}. Keys that were deleted after the backup stand again, unless --deleted names them.");
+        }
+        else if (replaced is null)
+        {
+            terminal.Tell(
+                $"The database at {path} can't be read or doesn't verify: what is newer in it isn't known. Keys that were deleted after the backup stand again, unless --deleted names them.");
+        }
+        else
+        {
+            terminal.Tell($"Newer in {path}:");
+            foreach (string line in replaced.DescribeNewer(installation.Catalogue.Current, installation.History.Committed))
+            {
+                terminal.Tell("  " + line);
+            }
+        }
+    }
+
+    private static async Task PutInPlaceAsync(string copy, string path, Prepared prepared, AnchorMode mode, TimeProvider clock, Terminal terminal)
+    {
+        FaultPoint.Reach("restore.before-aside");
+        if (File.Exists(path))
+        {
+            string aside = SetAside(path, clock.GetUtcNow());
+            terminal.Tell($"The database that was there is kept: {aside}. It opens what it always did: remove it once nothing is missing.");
+        }
+
+        FaultPoint.Reach("restore.after-aside");
+        if (prepared.IsFirst)
+        {
+            // A token that knows nothing can't be told afterwards by a start, which doesn't serve without an anchor.
+            await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
+        }
+
+        Durable.Replace(copy, path);
+        FaultPoint.Reach("restore.in-place");
+        if (!prepared.IsFirst)
+        {
+            await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
+        }
+
+        terminal.Tell(string.Create(
+            CultureInfo.InvariantCulture,
+            $"Restored: epoch {prepared.Epoch}. {prepared.Plan.Rotated.Count} keys rotated, {prepared.Plan.Destroyed.Count} destroyed. Start kmsd, and go through the grants."));
+    }
+
+    /// <summary>Gives the database a second name, which stays when the copy takes the first.</summary>
+    private static string SetAside(string path, DateTimeOffset now)
+    {
+        // Whoever can't be opened keeps what SQLite left beside it.
+        _ = Database.TryMakeOneFile(path);
+        string name = string.Create(CultureInfo.InvariantCulture, $"{path}.aside-{now.UtcDateTime:yyyyMMdd'T'HHmmss'Z'}");
+        string aside = name;
+        for (int number = 2; File.Exists(aside); number++)
+        {
+            aside = string.Create(CultureInfo.InvariantCulture, $"{name}-{number}");
+        }
+
+        Durable.Link(path, aside);
+        foreach (string suffix in s_beside.Where(suffix => File.Exists(path + suffix)))
+        {
+            Durable.Rename(path + suffix, aside + suffix);
+        }
+
+        return aside;
+    }
+
+    private static void CopyFile(string from, string to)
+    {
+        try
+        {
+            using FileStream source = new(from, FileMode.Open, FileAccess.Read);
+            using FileStream target = new(to, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite,
+            });
+            source.CopyTo(target);
+            target.Flush(flushToDisk: true);
+        }
+        catch (Exception exception) when (exception is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new StartupException(ExitCode.DataDoesNotVerify, $"There is no backup at {from}.", exception);
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new StartupException(ExitCode.CannotCreate, $"The backup {from} can't be copied to {to}: {exception.Message} Nothing was changed.", exception);
+        }
+    }
+
+    private static void Remove(string copy)
+    {
+        try
+        {
+            File.Delete(copy);
+            foreach (string suffix in s_beside)
+            {
+                File.Delete(copy + suffix);
+            }
+        }
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new StartupException(ExitCode.CannotCreate, $"{copy} is in the way: {exception.Message}", exception);
+        }
+    }
+
+    private static StartupException DoesNotVerify(string what, Exception? cause = null)
+    {
+        string message = $"The backup doesn't verify: {what.TrimEnd('.')}. Nothing was changed.";
+        return cause is null ? new StartupException(ExitCode.DataDoesNotVerify, message) : new StartupException(ExitCode.DataDoesNotVerify, message, cause);
+    }
+
+    /// <summary>A copy that is what will serve.</summary>
+    /// <param name="Root">For the token; taken over.</param>
+    /// <param name="Anchor">What the token is to be told.</param>
+    /// <param name="IsFirst">The token knows nothing.</param>
+    /// <param name="Epoch">The copy's.</param>
+    /// <param name="Plan">What was done.</param>
+    private sealed record Prepared(RootKey Root, byte[] Anchor, bool IsFirst, long Epoch, AcceptancePlan Plan) : IDisposable
+    {
+#pragma warning disable IDISP007 // Whoever prepares hands it over.
+        public void Dispose() => Root.Dispose();
+#pragma warning restore IDISP007
+    }
+}

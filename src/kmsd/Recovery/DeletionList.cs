@@ -1,0 +1,54 @@
+using System.Text.Json;
+using Kms.Client.Protocol;
+using Kmsd.Hosting;
+using Kmsd.Keys;
+
+namespace Kmsd.Recovery;
+
+/// <summary>Keys that must be destroyed again, with the time of their first destruction where it is known.</summary>
+internal sealed class DeletionList
+{
+    private const long LongestFile = 256 << 20;
+
+    private readonly Dictionary<KeyTag, DateTimeOffset> _deletedAt = [];
+
+    public int Count => _deletedAt.Count;
+
+    public DateTimeOffset? Find(KeyTag tag) => _deletedAt.TryGetValue(tag, out DateTimeOffset at) ? at : null;
+
+    public void Add(IEnumerable<DeletedKey> deleted)
+    {
+        foreach (DeletedKey key in deleted)
+        {
+            _deletedAt[key.Tag] = key.DeletedAt;
+        }
+    }
+
+    /// <summary>Adds what <c>kmsctl deleted list --json</c> printed.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="now">No later time is believed.</param>
+    /// <exception cref="StartupException">65: it can't be read, or is something else.</exception>
+    public void AddFile(string path, DateTimeOffset now)
+    {
+        try
+        {
+            if (new FileInfo(path).Length > LongestFile)
+            {
+                throw new StartupException(ExitCode.DataDoesNotVerify, $"{path} is too long for a list of deleted keys. Nothing was changed.");
+            }
+
+            ListDeletedKeysResult list = JsonSerializer.Deserialize(File.ReadAllBytes(path), ProtocolJsonContext.Default.ListDeletedKeysResult)
+                ?? throw new JsonException("It is null.");
+            foreach (DeletedKeyDescription key in list.Keys)
+            {
+                KeyTag tag = KeyTag.TryParse(key.Tag, out KeyTag parsed) ? parsed : throw new JsonException($"'{key.Tag}' is no tag.");
+                _deletedAt[tag] = key.DeletedAt < now ? key.DeletedAt : now;
+            }
+        }
+        catch (Exception exception) when (exception is JsonException or IOException or UnauthorizedAccessException)
+        {
+            throw new StartupException(
+                ExitCode.DataDoesNotVerify, $"{path} isn't what 'kmsctl deleted list --json' prints: {exception.Message} Nothing was changed.", exception);
+        }
+    }
+}

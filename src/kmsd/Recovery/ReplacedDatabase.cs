@@ -1,0 +1,135 @@
+using System.Globalization;
+using Kms.Client.Protocol;
+using Kms.Hsm;
+using Kmsd.Access;
+using Kmsd.History;
+using Kmsd.Hosting;
+using Kmsd.Keys;
+using Kmsd.RootKeys;
+using Kmsd.Storage;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Kmsd.Recovery;
+
+/// <summary>The database in whose place a backup is put: what it holds that the backup doesn't. It may be damaged, or forged.</summary>
+internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History)
+{
+    /// <summary>The instance and the generations, before anything can be verified; null if they can't be read.</summary>
+    public static (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? Peek(string path)
+    {
+        try
+        {
+            using var database = Database.OpenForReading(path);
+            Instance instance = database.Load(Instance.Read).Instance;
+            return (instance, [.. database.Load(from => StoredGeneration.ReadAll(from, instance.Id)).Select(one => one.Generation)]);
+        }
+        catch (StartupException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>Reads it with the keys of its root generations; null if what everything rests on doesn't verify.</summary>
+    public static async Task<ReplacedDatabase?> ReadAsync(string path, RootKey root)
+    {
+        if (Peek(path) is not var (instance, generations))
+        {
+            return null;
+        }
+
+        using GenerationKeys keys = new();
+        foreach (StoredGeneration generation in generations.Where(one => one.IsInToken))
+        {
+            SecretBytes key = await root.DeriveKeyAsync(TokenAccess.RowsKeyLabel, generation.Number, CancellationToken.None);
+            keys.Add(generation.Number, key);
+        }
+
+        try
+        {
+            using var database = Database.OpenForReading(path);
+            RowAuthenticator authenticator = new(keys, instance.Id, generations.Single(one => one.State == GenerationState.Current).Number);
+            return database.Load(from => from.ReadSnapshot(snapshot =>
+            {
+                (HistoryHead head, SetState set) = HistoryHead.Read(snapshot, authenticator);
+                RowSet rows = new(authenticator);
+                rows.Load(snapshot, authenticator);
+                rows.Require(set);
+                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, NullLogger.Instance).Load(), head);
+            }));
+        }
+        catch (StartupException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>What it holds and the backup doesn't, a line each, for the one who decides.</summary>
+    public IEnumerable<string> DescribeNewer(Catalogue backup, HistoryHead end)
+    {
+        yield return string.Create(CultureInfo.InvariantCulture, $"history entries: {Math.Max(0, History.Sequence - end.Sequence)} more");
+        foreach (KeyStore store in Catalogue.Stores.Values.Where(store => !backup.Stores.ContainsKey(store.Id)).OrderBy(store => store.Name, StringComparer.Ordinal))
+        {
+            yield return $"store {store.Name}: made since, will be gone";
+        }
+
+        foreach (Key key in InOrder(Catalogue.Keys.Values))
+        {
+            Key? old = backup.Keys.GetValueOrDefault(key.Tag);
+            if (old is null)
+            {
+                yield return $"key {NameOf(Catalogue, key)}: made since, will be gone, and with it whatever it has sealed";
+                continue;
+            }
+
+            if (key.Versions.Length > old.Versions.Length)
+            {
+                yield return string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"key {NameOf(Catalogue, key)}: version{(key.Versions.Length - old.Versions.Length > 1 ? "s" : "")} {old.Versions.Length + 1}{(key.Versions.Length - old.Versions.Length > 1 ? $" to {key.Versions.Length}" : "")} will be gone, and what they have sealed");
+            }
+
+            if (key.State != old.State)
+            {
+                yield return $"key {NameOf(Catalogue, key)}: is {Wire.KeyStates[key.State]}, will be {Wire.KeyStates[old.State]}";
+            }
+
+            foreach (KeyVersion version in key.Versions.Where(version => old.FindVersion(version.Number) is { State: KeyState.Enabled } && version.State == KeyState.Disabled))
+            {
+                yield return string.Create(CultureInfo.InvariantCulture, $"key {NameOf(Catalogue, key)}: version {version.Number} was disabled since, will be enabled");
+            }
+
+            foreach (Grant grant in key.Grants.Where(grant => !Holds(old, grant)))
+            {
+                yield return $"key {NameOf(Catalogue, key)}: grant {grant.Principal} {Wire.KeyRoles[grant.Role]} will be gone";
+            }
+
+            foreach (Grant grant in old.Grants.Where(grant => !Holds(key, grant)))
+            {
+                yield return $"key {NameOf(Catalogue, key)}: grant {grant.Principal} {Wire.KeyRoles[grant.Role]} was taken away since, WILL STAND AGAIN";
+            }
+        }
+
+        foreach (KeyStore store in backup.Stores.Values)
+        {
+            KeyStore? now = Catalogue.Stores.GetValueOrDefault(store.Id);
+            foreach (Member member in store.Members)
+            {
+                if (now is null || !now.Members.Any(other => other.Principal == member.Principal && other.Role == member.Role))
+                {
+                    yield return $"store {store.Name}: member {member.Principal} {Wire.StoreRoles[member.Role]} was taken away or changed since, WILL STAND AGAIN";
+                }
+            }
+        }
+
+        foreach (Key key in InOrder(backup.Keys.Values).Where(key => Catalogue.Deleted.ContainsKey(key.Tag)))
+        {
+            yield return $"key {NameOf(backup, key)}: destroyed since, will be destroyed again";
+        }
+    }
+
+    public static string NameOf(Catalogue catalogue, Key key) => $"{catalogue.Stores[key.StoreId].Name}/{key.Name} ({key.Tag.Text})";
+
+    private static IEnumerable<Key> InOrder(IEnumerable<Key> keys) => keys.OrderBy(key => key.Name, StringComparer.Ordinal).ThenBy(key => key.Tag.Text, StringComparer.Ordinal);
+
+    private static bool Holds(Key key, Grant grant) => key.Grants.Any(other => other.Principal == grant.Principal && other.Role == grant.Role);
+}
