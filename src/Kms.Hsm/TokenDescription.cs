@@ -17,6 +17,9 @@ public sealed record TokenOptions
 
     /// <summary>How long a caller waits for a session or for the gate.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Values are put into the token wrapped by a key of its own, also where it would take them plain.</summary>
+    public bool ImportsWrapped { get; init; }
 }
 
 /// <summary>What a token says of itself (CK_TOKEN_INFO, PKCS#11 v2.40 §3.2).</summary>
@@ -60,4 +63,15 @@ public sealed record RootGenerationDescriptor(
     byte[] MacCheck,
     string SealMechanism,
     string WrapMechanism,
-    string TokenFamily);
+    string TokenFamily)
+{
+    /// <summary>A generation whose keys aren't made yet: with the ids that they will have, and without check values.</summary>
+    /// <param name="number">From 1.</param>
+    /// <param name="instanceId">16 bytes.</param>
+    public static RootGenerationDescriptor Plan(uint number, ReadOnlySpan<byte> instanceId)
+    {
+        ArgumentOutOfRangeException.ThrowIfZero(number);
+        return new RootGenerationDescriptor(
+            number, instanceId.ToArray(), RootKeyObjects.NewId(), RootKeyObjects.NewId(), RootKeyObjects.NewId(), [], [], [], "", "", "");
+    }
+}
