@@ -31,6 +31,12 @@ internal static class Program
                 case CommandLine.Verb.ProbeToken:
                     ProbeToken.Run(parsed, Console.Out);
                     break;
+                case CommandLine.Verb.VerifyShares:
+                    await VerifyShares.RunAsync(parsed, Clock(), Console.Out);
+                    break;
+                case CommandLine.Verb.RestoreRoot:
+                    RestoreRoot.Run(parsed, Clock(), Console.Out);
+                    break;
                 default:
                     await Serve.RunAsync(parsed, Clock());
                     break;

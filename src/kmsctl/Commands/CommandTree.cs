@@ -15,6 +15,7 @@ internal static class CommandTree
         CommonOptions.Socket,
         SystemCommands.Status(),
         SystemCommands.WhoAmI(),
+        RootCommands.Make(),
         KeyCommands.Make(),
         VersionCommands.Make(),
         AccessCommands.Grant(),

@@ -30,6 +30,7 @@ internal sealed class Installation : IDisposable
         Authenticator = proof.Authenticator;
         Rows = proof.Rows;
         Generations = new RootGenerations(Database, Authenticator, Rows, proof.Generations);
+        Shares = proof.Shares;
         Catalogue = new CatalogueLedger(Database, Authenticator, Rows, catalogue);
         History = proof.History;
         Hub = new NoticeHub();
@@ -55,6 +56,9 @@ internal sealed class Installation : IDisposable
     public RowSet Rows { get; }
 
     public RootGenerations Generations { get; }
+
+    /// <summary>Who holds shares of which generation, as it was at the start.</summary>
+    public IReadOnlyList<StoredShare> Shares { get; }
 
     public CatalogueLedger Catalogue { get; }
 
@@ -220,6 +224,8 @@ internal sealed class Installation : IDisposable
 
         public IReadOnlyList<StoredGeneration> Generations { get; private set; } = [];
 
+        public IReadOnlyList<StoredShare> Shares { get; private set; } = [];
+
         public RowAuthenticator Authenticator { get; private set; } = null!;
 
         public RowSet Rows { get; private set; } = null!;
@@ -244,6 +250,7 @@ internal sealed class Installation : IDisposable
                 generation.Verify(Authenticator, code);
             }
 
+            Shares = Database.Load(from => StoredShare.ReadVerified(from, Authenticator));
             Rows = new RowSet(Authenticator);
             _ = Database.Load(from =>
             {

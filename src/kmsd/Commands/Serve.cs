@@ -109,7 +109,7 @@ internal static class Serve
         VersionMaker versions = new(root, clock);
         ChangeKey change = new(catalogue, history, notices, writer, clock);
         HistoryReader reader = new(installation.Reader);
-        RootStatus status = new(installation.Generations);
+        RootStatus status = new(installation.Generations, installation.Shares);
         return new Operations
         {
             CreateKey = new CreateKey(

@@ -20,6 +20,7 @@ internal static class NoticeKind
     public const string UseRefused = "use.refused";
     public const string RootDue = "root.due";
     public const string RootOverdue = "root.overdue";
+    public const string CustodyOpened = "custody.opened";
 }
 
 /// <summary>Something that happened, and whom it concerns: fixed before the change commits.</summary>
