@@ -158,6 +158,27 @@ public sealed class CustodyTests : IAsyncLifetime
         }
     }
 
+    /// <summary>Sound shares, and a database that names another key: nothing stays in the token.</summary>
+    [Theory]
+    [InlineData("UPDATE root_generations SET secret_check = x'0102030405060708'", 65, "The shares are sound, but give another key than the root key")]
+    [InlineData("UPDATE root_generations SET mac_check = zeroblob(32)", 78, "is not the one the database was made with")]
+    public async Task Shares_of_another_key_than_the_database_names_restore_nothing(string sql, int exitCode, string sentence)
+    {
+        await using Installation machine = await Installation.MakeEmptyAsync();
+        string copy = Path.Combine(machine.Path, "copy.db");
+        File.Copy(_host.Database, copy);
+        _ = await Shell.SucceedAsync("sqlite3", copy, sql);
+        await using Dialogue dialogue = await Dialogue.StartAsync(machine, "root", "restore", "--from", copy);
+        await Custodians.BeginOpeningAsync(dialogue);
+        await Custodians.BringAsync(dialogue, _shares[0], "S-1", "S-2");
+        await Custodians.BringAsync(dialogue, _shares[1], "S-3", "S-4");
+        Finished finished = await dialogue.FinishAsync();
+        Assert.Equal(exitCode, finished.ExitCode);
+        Assert.Contains(sentence, finished.Error, StringComparison.Ordinal);
+        Finished probe = await Shell.RunAsync(Repository.Kmsd, ["token", "probe", "--config", machine.Configuration], machine.Environment);
+        Assert.Contains("root keys in it: none", probe.Output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_token_that_holds_a_root_key_gets_no_other()
     {
