@@ -10,7 +10,7 @@ namespace Kms.Hsm;
 internal readonly record struct RootKeyHandles(ulong Wrap, ulong Seal, ulong Mac);
 
 /// <summary>The objects of root generations in a token: made, found, proven, destroyed.</summary>
-internal static class RootKeyObjects
+internal static partial class RootKeyObjects
 {
     public const CKM WrapMechanism = CKM.CKM_AES_KEY_WRAP;
 
@@ -46,15 +46,7 @@ internal static class RootKeyObjects
             ulong wrap = Generate(module, session, s_wrap, planned, planned.WrapKeyId, made);
             ulong seal = Generate(module, session, s_seal, planned, planned.SealKeyId, made);
             ulong mac = Generate(module, session, s_mac, planned, planned.MacKeyId, made);
-            return planned with
-            {
-                WrapCheck = WrapCheck(module, session, wrap),
-                SealCheck = SealedBlob.Seal(module, session, seal, s_sealCheckText, s_sealCheckData),
-                MacCheck = module.Sign(session, CKM.CKM_SHA256_HMAC, mac, s_macCheckText, HMACSHA256.HashSizeInBytes),
-                SealMechanism = SealedBlob.MechanismName,
-                WrapMechanism = WrapMechanism.ToString(),
-                TokenFamily = tokenFamily,
-            };
+            return WithChecks(module, session, planned, new RootKeyHandles(wrap, seal, mac), tokenFamily);
         }
         catch
         {
@@ -66,6 +58,17 @@ internal static class RootKeyObjects
             throw;
         }
     }
+
+    private static RootGenerationDescriptor WithChecks(
+        Module module, ulong session, RootGenerationDescriptor planned, RootKeyHandles keys, string tokenFamily) => planned with
+        {
+            WrapCheck = WrapCheck(module, session, keys.Wrap),
+            SealCheck = SealedBlob.Seal(module, session, keys.Seal, s_sealCheckText, s_sealCheckData),
+            MacCheck = module.Sign(session, CKM.CKM_SHA256_HMAC, keys.Mac, s_macCheckText, HMACSHA256.HashSizeInBytes),
+            SealMechanism = SealedBlob.MechanismName,
+            WrapMechanism = WrapMechanism.ToString(),
+            TokenFamily = tokenFamily,
+        };
 
     public static RootKeyHandles Open(Module module, ulong session, RootGenerationDescriptor descriptor)
     {
@@ -126,18 +129,26 @@ internal static class RootKeyObjects
         CultureInfo.InvariantCulture, $"{LabelPrefix}{role.Name}-{number}-{Convert.ToHexStringLower(instanceId.AsSpan(0, 4))}");
 
     private static ulong Generate(
-        Module module, ulong session, Role role, RootGenerationDescriptor planned, byte[] id, List<ulong> made)
+        Module module, ulong session, Role role, RootGenerationDescriptor planned, byte[] id, List<ulong> made) => Make(
+        module, session, role, planned, id, stays: true, made,
+        template => module.GenerateKey(session, role.Generator, template.Add(CKA.CKA_VALUE_LEN, KeyLength)));
+
+    /// <summary>Makes a key with the attributes that every key of a root generation has, wherever its value comes from.</summary>
+    private static ulong Make(
+        Module module, ulong session, Role role, RootGenerationDescriptor planned, byte[] id, bool stays, List<ulong> made,
+        Func<Template, ulong> make)
     {
         ulong handle = 0;
 
         // Some tokens don't know CKA_COPYABLE, some not CKA_MODIFIABLE for keys: the most that this one takes.
-        CKA[][] locks = [[CKA.CKA_MODIFIABLE, CKA.CKA_COPYABLE], [CKA.CKA_MODIFIABLE], []];
+        // SoftHSM sets them in this order when it unwraps, and after CKA_MODIFIABLE none.
+        CKA[][] locks = [[CKA.CKA_COPYABLE, CKA.CKA_MODIFIABLE], [CKA.CKA_MODIFIABLE], []];
         for (int attempt = 0; ; attempt++)
         {
             using Template template = new();
-            _ = template.Add(CKA.CKA_CLASS, CKO.CKO_SECRET_KEY).Add(CKA.CKA_KEY_TYPE, role.Type).Add(CKA.CKA_VALUE_LEN, KeyLength)
+            _ = template.Add(CKA.CKA_CLASS, CKO.CKO_SECRET_KEY).Add(CKA.CKA_KEY_TYPE, role.Type)
                 .Add(CKA.CKA_LABEL, Encoding.UTF8.GetBytes(Label(role, planned.Number, planned.InstanceId))).Add(CKA.CKA_ID, id)
-                .Add(CKA.CKA_TOKEN, true).Add(CKA.CKA_PRIVATE, true).Add(CKA.CKA_SENSITIVE, true).Add(CKA.CKA_EXTRACTABLE, false);
+                .Add(CKA.CKA_TOKEN, stays).Add(CKA.CKA_PRIVATE, true).Add(CKA.CKA_SENSITIVE, true).Add(CKA.CKA_EXTRACTABLE, false);
             foreach (CKA use in s_uses)
             {
                 _ = template.Add(use, role.May.Contains(use));
@@ -150,7 +161,7 @@ internal static class RootKeyObjects
 
             try
             {
-                handle = module.GenerateKey(session, role.Generator, template);
+                handle = make(template);
                 break;
             }
             catch (Pkcs11Exception exception) when (attempt + 1 < locks.Length

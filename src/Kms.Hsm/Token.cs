@@ -15,6 +15,7 @@ public sealed class Token : IDisposable
     private readonly SessionPool _workers;
     private readonly ReaderWriterLockSlim _gate = new();
     private readonly TimeSpan _timeout;
+    private readonly bool _importsWrapped;
 
     private readonly ulong _slot;
     private KeySession _keys;
@@ -25,6 +26,7 @@ public sealed class Token : IDisposable
         _module = module;
         _slot = slot;
         _timeout = options.Timeout;
+        _importsWrapped = options.ImportsWrapped;
         _workers = new SessionPool(module, slot, options.Sessions, options.Timeout);
         _keys = new KeySession(module, slot, options.Timeout);
         Description = description;
@@ -102,6 +104,61 @@ public sealed class Token : IDisposable
     {
         ArgumentNullException.ThrowIfNull(planned);
         return Change(session => RootKeyObjects.Create(_module, session, planned, Description.Family));
+    }
+
+    /// <summary>
+    /// Puts the three keys that were planned into the token, with the attributes that generated ones have: by C_CreateObject, or
+    /// where the token refuses that, by C_UnwrapKey under an RSA pair that it makes for the occasion. Half of them never stays,
+    /// unless the process dies.
+    /// </summary>
+    /// <param name="planned">As <see cref="RootGenerationDescriptor.Plan"/> made it.</param>
+    /// <param name="values">Stay the caller's.</param>
+    /// <returns>With check values.</returns>
+    /// <exception cref="TokenException">The token refuses, or doesn't protect a key as it must.</exception>
+    public RootGenerationDescriptor ImportGeneration(RootGenerationDescriptor planned, RootKeyValues values)
+    {
+        ArgumentNullException.ThrowIfNull(planned);
+        ArgumentNullException.ThrowIfNull(values);
+        return Change(session => RootKeyObjects.Import(_module, session, planned, values, _importsWrapped, Description.Family));
+    }
+
+    /// <summary>Puts a generation's keys back, as a database names them; nothing stays if they aren't the ones.</summary>
+    /// <param name="descriptor">With ids and check values.</param>
+    /// <param name="values">Stay the caller's.</param>
+    /// <exception cref="TokenException">The token refuses, or the values are another key's.</exception>
+    public RootGeneration RestoreGeneration(RootGenerationDescriptor descriptor, RootKeyValues values)
+    {
+        ArgumentNullException.ThrowIfNull(descriptor);
+        ArgumentNullException.ThrowIfNull(values);
+        return new RootGeneration(
+            this, descriptor, Change(session => RootKeyObjects.Restore(_module, session, descriptor, values, _importsWrapped)));
+    }
+
+    /// <summary>
+    /// True if the values are those of a generation in the token: each of its keys gives what the token's gives, and what either
+    /// seals the other opens.
+    /// </summary>
+    /// <param name="descriptor">Of a generation in the token.</param>
+    /// <param name="values">Stay the caller's.</param>
+    /// <exception cref="TokenException">The token doesn't hold the generation, or refuses.</exception>
+    public bool Proves(RootGenerationDescriptor descriptor, RootKeyValues values)
+    {
+        ArgumentNullException.ThrowIfNull(descriptor);
+        ArgumentNullException.ThrowIfNull(values);
+        return Change(session => RootKeyObjects.Proves(
+            _module, session, RootKeyObjects.Open(_module, session, descriptor), descriptor, values, _importsWrapped));
+    }
+
+    /// <summary>True if two sets of values are the same keys to this token, which keeps neither.</summary>
+    /// <param name="one">Stay the caller's.</param>
+    /// <param name="other">Stay the caller's.</param>
+    /// <exception cref="TokenException">The token refuses.</exception>
+    public bool AreSame(RootKeyValues one, RootKeyValues other)
+    {
+        ArgumentNullException.ThrowIfNull(one);
+        ArgumentNullException.ThrowIfNull(other);
+        var planned = RootGenerationDescriptor.Plan(1, new byte[16]);
+        return Change(session => RootKeyObjects.AreSame(_module, session, planned, one, other, _importsWrapped));
     }
 
     /// <summary>Finds a generation's keys, and proves by their check values and attributes that they are the ones.</summary>

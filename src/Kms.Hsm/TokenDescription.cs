@@ -17,6 +17,9 @@ public sealed record TokenOptions
 
     /// <summary>How long a caller waits for a session or for the gate.</summary>
     public TimeSpan Timeout { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Values are put into the token wrapped by a key of its own, also where it would take them plain.</summary>
+    public bool ImportsWrapped { get; init; }
 }
 
 /// <summary>What a token says of itself (CK_TOKEN_INFO, PKCS#11 v2.40 §3.2).</summary>

@@ -32,10 +32,16 @@ internal static class Program
                     ProbeToken.Run(parsed, Console.Out);
                     break;
                 case CommandLine.Verb.Recover:
-                    await Recover.RunAsync(parsed, Clock(), Terminal.OfProcess());
+                    await Recover.RunAsync(parsed, Clock(), OperatorConsole.OfProcess());
                     break;
                 case CommandLine.Verb.Restore:
-                    await Restore.RunAsync(parsed, Clock(), Terminal.OfProcess());
+                    await Restore.RunAsync(parsed, Clock(), OperatorConsole.OfProcess());
+                    break;
+                case CommandLine.Verb.VerifyShares:
+                    await VerifyShares.RunAsync(parsed, Clock(), Console.Out);
+                    break;
+                case CommandLine.Verb.RestoreRoot:
+                    RestoreRoot.Run(parsed, Clock(), Console.Out);
                     break;
                 default:
                     await Serve.RunAsync(parsed, Clock());

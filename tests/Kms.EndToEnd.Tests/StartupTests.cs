@@ -183,7 +183,7 @@ public sealed class StartupTests
     public async Task Init_runs_once_and_only_with_an_origin()
     {
         await using Installation host = await Installation.MakeEmptyAsync();
-        Expect(await host.InitAsync("--root", "ceremony"), Usage, "--root token");
+        Expect(await host.InitAsync("--root", "ceremony"), Usage, "run it at a terminal");
         Expect(await host.InitAsync("--root"), Usage, "--root");
         Assert.False(File.Exists(host.Database));
 

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Net.Pkcs11Interop.Common;
+using Net.Pkcs11Interop.LowLevelAPI80;
 
 namespace Kms.Hsm.Tests;
 
@@ -13,6 +14,7 @@ internal sealed unsafe class LimitedModule : IDisposable
     // Positions in CK_FUNCTION_LIST, which begins with a version that is padded to a pointer.
     private const int GetSessionInfoPosition = 15;
     private const int LogoutPosition = 19;
+    private const int CreateObjectPosition = 20;
     private const int DestroyObjectPosition = 22;
     private const int GetAttributeValuePosition = 24;
     private const int EncryptInitPosition = 29;
@@ -20,8 +22,11 @@ internal sealed unsafe class LimitedModule : IDisposable
     private const int SignInitPosition = 42;
     private const int GenerateKeyPairPosition = 59;
     private const int WrapKeyPosition = 60;
+    private const int UnwrapKeyPosition = 61;
 
-    private static readonly nint[] s_real = new nint[WrapKeyPosition + 1];
+    private static readonly nint[] s_real = new nint[UnwrapKeyPosition + 1];
+    private static bool s_refusesCreations;
+    private static ulong s_lackingUnwrap;
     private static ulong s_lacking;
     private static CKR s_refusal;
     private static bool s_isReadable;
@@ -46,6 +51,11 @@ internal sealed unsafe class LimitedModule : IDisposable
         s_isReadable = false;
         s_failingDestructions = 0;
         s_failingSessionInfos = 0;
+        s_refusesCreations = false;
+        HasRefusedCreation = false;
+        s_lackingUnwrap = ulong.MaxValue;
+        Replace(CreateObjectPosition, (nint)(delegate* unmanaged[Cdecl]<ulong, CK_ATTRIBUTE*, ulong, ulong*, ulong>)&CreateObject);
+        Replace(UnwrapKeyPosition, (nint)(delegate* unmanaged[Cdecl]<ulong, ulong*, ulong, byte*, ulong, void*, ulong, ulong*, ulong>)&UnwrapKey);
         Replace(GetSessionInfoPosition, (nint)(delegate* unmanaged[Cdecl]<ulong, void*, ulong>)&GetSessionInfo);
         s_real[LogoutPosition] = _table[LogoutPosition];
         Replace(DestroyObjectPosition, (nint)(delegate* unmanaged[Cdecl]<ulong, ulong, ulong>)&DestroyObject);
@@ -65,6 +75,13 @@ internal sealed unsafe class LimitedModule : IDisposable
         s_lacking = (ulong)mechanism;
         s_refusal = refusal;
     }
+
+    /// <summary>No object that can't be extracted is made from a value.</summary>
+    public static void RefuseCreations() => s_refusesCreations = true;
+
+    public static bool HasRefusedCreation { get; private set; }
+
+    public static void LackUnwrapping(CKM mechanism) => s_lackingUnwrap = (ulong)mechanism;
 
     /// <summary>CKA_EXTRACTABLE of every key reads as true.</summary>
     public static void MakeKeysReadable() => s_isReadable = true;
@@ -95,6 +112,31 @@ internal sealed unsafe class LimitedModule : IDisposable
     {
         s_real[position] = _table[position];
         _table[position] = function;
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static ulong CreateObject(ulong session, CK_ATTRIBUTE* template, ulong count, ulong* handle)
+    {
+        for (ulong i = 0; s_refusesCreations && i < count; i++)
+        {
+            if ((CKA)template[i].type == CKA.CKA_EXTRACTABLE && *(byte*)template[i].value == 0)
+            {
+                HasRefusedCreation = true;
+                return (ulong)CKR.CKR_TEMPLATE_INCONSISTENT;
+            }
+        }
+
+        var real = (delegate* unmanaged[Cdecl]<ulong, CK_ATTRIBUTE*, ulong, ulong*, ulong>)s_real[CreateObjectPosition];
+        return real(session, template, count, handle);
+    }
+
+    [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]
+    private static ulong UnwrapKey(ulong session, ulong* mechanism, ulong wrapping, byte* wrapped, ulong length, void* template, ulong count, ulong* key)
+    {
+        var real = (delegate* unmanaged[Cdecl]<ulong, ulong*, ulong, byte*, ulong, void*, ulong, ulong*, ulong>)s_real[UnwrapKeyPosition];
+        return *mechanism == s_lackingUnwrap
+            ? (ulong)CKR.CKR_MECHANISM_INVALID
+            : real(session, mechanism, wrapping, wrapped, length, template, count, key);
     }
 
     [UnmanagedCallersOnly(CallConvs = [typeof(CallConvCdecl)])]

@@ -45,8 +45,56 @@ public sealed class RootStatusResult
 /// <summary>Who holds shares of the root key.</summary>
 public sealed class CustodyDescription
 {
-    /// <summary><c>none</c>: nobody holds a share; the token's own backup is all there is.</summary>
+    /// <summary>
+    /// <c>none</c>: nobody holds a share; the token's own backup is all there is. <c>shares</c>: custodians do, as what follows says.
+    /// </summary>
     public required string Kind { get; init; }
+
+    /// <summary>What all shares of the set carry: four hexadecimal digits.</summary>
+    public string? Set { get; init; }
+
+    /// <summary>How many shares there are.</summary>
+    public long? Count { get; init; }
+
+    /// <summary>How many of them make the root key.</summary>
+    public long? Threshold { get; init; }
+
+    /// <summary>When shares were last proven to make it.</summary>
+    public DateTimeOffset? VerifiedAt { get; init; }
+
+    /// <summary>Who holds them.</summary>
+    public ShareDescription[]? Shares { get; init; }
+}
+
+/// <summary>Who holds a share of the root key, on what and where.</summary>
+public sealed class ShareDescription
+{
+    /// <summary>Its number, from 1.</summary>
+    public required long Share { get; init; }
+
+    /// <summary>Whose it is.</summary>
+    public required string Custodian { get; init; }
+
+    /// <summary>What it is written on.</summary>
+    public required string Medium { get; init; }
+
+    /// <summary>Which one.</summary>
+    public required string MediumSerial { get; init; }
+
+    /// <summary>The number of the seal of its bag.</summary>
+    public required string Seal { get; init; }
+
+    /// <summary>In which it lies.</summary>
+    public required string Safe { get; init; }
+
+    /// <summary>Where that is.</summary>
+    public required string Site { get; init; }
+
+    /// <summary>When these facts were recorded.</summary>
+    public required DateTimeOffset RecordedAt { get; init; }
+
+    /// <summary>When it was last proven.</summary>
+    public required DateTimeOffset VerifiedAt { get; init; }
 }
 
 /// <summary>A generation of the root key.</summary>

@@ -51,6 +51,22 @@ internal sealed class Mechanism : IDisposable
         return mechanism;
     }
 
+    /// <summary>CKM_RSA_PKCS_OAEP with SHA-1, MGF1-SHA-1 and no label (PKCS#11 v2.40 §2.1.8): the one that every token knows.</summary>
+    public static Mechanism RsaOaepSha1()
+    {
+        Mechanism mechanism = new(CKM.CKM_RSA_PKCS_OAEP);
+        CK_RSA_PKCS_OAEP_PARAMS parameters = new()
+        {
+            HashAlg = (ulong)CKM.CKM_SHA_1,
+            Mgf = (ulong)CKG.CKG_MGF1_SHA1,
+            Source = (ulong)CKZ.CKZ_DATA_SPECIFIED,
+        };
+        mechanism._native.Parameter = mechanism._memory.Copy(
+            MemoryMarshal.AsBytes(new ReadOnlySpan<CK_RSA_PKCS_OAEP_PARAMS>(in parameters)));
+        mechanism._native.ParameterLen = (ulong)Marshal.SizeOf<CK_RSA_PKCS_OAEP_PARAMS>();
+        return mechanism;
+    }
+
     public ref CK_MECHANISM Native => ref _native;
 
     public void Dispose() => _memory.Dispose();

@@ -250,6 +250,11 @@ internal sealed class Module : IDisposable
     public ulong Unwrap(ulong session, CKM type, ulong wrappingKey, byte[] wrapped, Template template)
     {
         using Mechanism mechanism = new(type);
+        return Unwrap(session, mechanism, wrappingKey, wrapped, template);
+    }
+
+    public ulong Unwrap(ulong session, Mechanism mechanism, ulong wrappingKey, byte[] wrapped, Template template)
+    {
         ulong key = 0;
         Check(_library.C_UnwrapKey(
             session, ref mechanism.Native, wrappingKey, wrapped, (ulong)wrapped.Length, template.ToArray(), template.Count, ref key));

@@ -115,7 +115,6 @@ internal static class RootCommands
         sheet.Add("origin", root.Origin);
         sheet.Add("made", Text.Of(root.CreatedAt));
         sheet.Add("rotate by", Text.Of(root.RotateBy));
-        sheet.Add("custody", root.Custody.Kind);
         sheet.Add("versions under it", string.Create(CultureInfo.InvariantCulture, $"{root.Rewrap.Done} of {root.Rewrap.Total}"));
         foreach (RootGenerationDescription generation in root.Generations)
         {
@@ -126,6 +125,24 @@ internal static class RootCommands
                     $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {generation.Versions} versions"));
         }
 
+        AddCustody(sheet, root.Custody);
         return sheet;
     });
+
+    private static void AddCustody(Sheet sheet, CustodyDescription custody)
+    {
+        sheet.Add("custody", custody.Set is null ? custody.Kind : string.Create(
+            CultureInfo.InvariantCulture, $"set {custody.Set}, any {custody.Threshold} of {custody.Count} shares"));
+        if (custody.VerifiedAt is DateTimeOffset verified)
+        {
+            sheet.Add("shares last proven", Text.Of(verified));
+        }
+
+        foreach (ShareDescription share in custody.Shares ?? [])
+        {
+            sheet.Add(
+                string.Create(CultureInfo.InvariantCulture, $"share {share.Share}"),
+                $"{share.Custodian}; {share.Medium}, serial {share.MediumSerial}; seal {share.Seal}; {share.Safe}, {share.Site}; proven {Text.Of(share.VerifiedAt)}");
+        }
+    }
 }

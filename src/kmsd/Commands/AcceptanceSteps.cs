@@ -56,7 +56,7 @@ internal static class AcceptanceSteps
             new KeyDestruction(installation.Catalogue, installation.History, installation.Notices), clock);
     }
 
-    public static void Tell(AcceptancePlan plan, Installation installation, TimeProvider clock, Terminal terminal)
+    public static void Tell(AcceptancePlan plan, Installation installation, TimeProvider clock, OperatorConsole terminal)
     {
         terminal.Tell($"This host's clock says {Format(clock.GetUtcNow())}.");
         foreach ((Key key, DateTimeOffset? deletedAt) in plan.Destroyed)

@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+using System.Globalization;
 using Kmsd.Hosting;
 
 namespace Kmsd.Commands;
@@ -12,6 +14,12 @@ internal sealed record CommandLine
           kmsd [--config FILE]               serve
           kmsd init --root token [--config FILE]
                                              make the root key in the token, and an empty database
+          kmsd init --root ceremony [--shares N] [--threshold K] [--no-spare] [--accept] [--config FILE]
+                                             make it at a terminal, and split it among custodians
+          kmsd root verify-shares [--share-file FILE]... [--config FILE]
+                                             prove that custodians' shares still make the root key, with the daemon stopped
+          kmsd root restore [--from FILE] [--share-file FILE]... [--config FILE]
+                                             put the root key into a new token, from shares
           kmsd history verify [--database FILE] [--config FILE]
                                              compute the whole history again, with the daemon stopped
           kmsd recover --accept-rollback --reason TEXT [--deleted FILE] [--yes] [--config FILE]
@@ -28,10 +36,17 @@ internal sealed record CommandLine
           --reason TEXT   why; kept in the history
           --deleted FILE  keys to destroy again, as 'kmsctl deleted list --json' prints them
           --yes           don't ask
+          --root ceremony the root key is drawn here, put into the token, and split into shares (SLIP-39)
+          --shares N      how many shares, 2 to 16; 3 if not given
+          --threshold K   how many of them make the root key, 2 to N-1; 2 if not given
+          --no-spare      K may be N: a lost share loses the root key
+          --accept        one person, medium or site may have two shares
+          --share-file FILE  a share in a file, instead of words that are typed; may be given again
+          --from FILE     the database that names the root key: a copy or a backup, instead of the state folder's
           -h, --help      this text
           --version       the version
 
-        Exit codes: 0 success, 64 usage, 65 data doesn't verify, 70 internal, 73 socket or state folder in use, not
+        Exit codes: 0 success, 64 usage or abandoned, 65 data doesn't verify, 70 internal, 73 socket or state folder in use, not
         writable or already initialised, 75 token absent, 77 PIN refused, 78 configuration, PIN file, module, ambiguous
         token, root key, database, integrity.
 
@@ -49,6 +64,8 @@ internal sealed record CommandLine
         ProbeToken = 6,
         Recover = 7,
         Restore = 8,
+        VerifyShares = 9,
+        RestoreRoot = 10,
     }
 
     public Verb Command { get; private init; }
@@ -71,6 +88,16 @@ internal sealed record CommandLine
     public bool Yes { get; private init; }
 
     private bool PutsBack => Command is Verb.Recover or Verb.Restore;
+
+    public int? Shares { get; private init; }
+
+    public int? Threshold { get; private init; }
+
+    public bool AllowsNoSpare { get; private init; }
+
+    public bool AcceptsSame { get; private init; }
+
+    public ImmutableArray<string> ShareFiles { get; private init; } = [];
 
     /// <exception cref="StartupException">64</exception>
     public static CommandLine Parse(ReadOnlySpan<string> arguments)
@@ -117,6 +144,27 @@ internal sealed record CommandLine
                 case [not '-', ..] when parsed.Command == Verb.Restore && parsed.BackupFile is null:
                     parsed = parsed with { BackupFile = Path.GetFullPath(arguments[i]) };
                     break;
+                case "root" when isFirst && i + 1 < arguments.Length && arguments[i + 1] is "verify-shares" or "restore":
+                    parsed = parsed with { Command = arguments[++i] == "restore" ? Verb.RestoreRoot : Verb.VerifyShares };
+                    break;
+                case "--share-file" when parsed.Command is Verb.VerifyShares or Verb.RestoreRoot:
+                    parsed = parsed with { ShareFiles = parsed.ShareFiles.Add(Path.GetFullPath(Value(arguments, ref i))) };
+                    break;
+                case "--from" when parsed.Command == Verb.RestoreRoot && parsed.DatabaseFile is null:
+                    parsed = parsed with { DatabaseFile = Path.GetFullPath(Value(arguments, ref i)) };
+                    break;
+                case "--shares" when parsed.Command == Verb.Init && parsed.Shares is null:
+                    parsed = parsed with { Shares = Number(arguments, ref i) };
+                    break;
+                case "--threshold" when parsed.Command == Verb.Init && parsed.Threshold is null:
+                    parsed = parsed with { Threshold = Number(arguments, ref i) };
+                    break;
+                case "--no-spare" when parsed.Command == Verb.Init && !parsed.AllowsNoSpare:
+                    parsed = parsed with { AllowsNoSpare = true };
+                    break;
+                case "--accept" when parsed.Command == Verb.Init && !parsed.AcceptsSame:
+                    parsed = parsed with { AcceptsSame = true };
+                    break;
                 case "--database" when parsed.Command == Verb.VerifyHistory && parsed.DatabaseFile is null:
                     parsed = parsed with { DatabaseFile = Path.GetFullPath(Value(arguments, ref i)) };
                     break;
@@ -137,6 +185,11 @@ internal sealed record CommandLine
     }
 
     public static StartupException Usage(string message) => new(ExitCode.Usage, message + " See kmsd --help.");
+
+    private static int Number(ReadOnlySpan<string> arguments, ref int i) =>
+        int.TryParse(Value(arguments, ref i), NumberStyles.None, CultureInfo.InvariantCulture, out int number)
+            ? number
+            : throw Usage($"{arguments[i - 1]} needs a number, not '{arguments[i]}'.");
 
     private static string Value(ReadOnlySpan<string> arguments, ref int i) =>
         ++i < arguments.Length ? arguments[i] : throw Usage($"{arguments[i - 1]} needs a value.");

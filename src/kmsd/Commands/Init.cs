@@ -1,6 +1,7 @@
 using System.Globalization;
 using Kms.Hsm;
 using Kmsd.Configuration;
+using Kmsd.Custody;
 using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Integrity;
@@ -20,7 +21,14 @@ internal static class Init
 
     public static void Run(CommandLine arguments, TimeProvider clock, TextWriter output)
     {
-        CheckOrigin(arguments.RootOrigin);
+        bool isCeremony = IsCeremony(arguments);
+        SplitRules rules = new(
+            arguments.Shares ?? SplitRules.UsualCount, arguments.Threshold ?? SplitRules.UsualThreshold, arguments.AcceptsSame);
+        if (isCeremony && rules.Refusal(arguments.AllowsNoSpare) is string refusal)
+        {
+            throw CommandLine.Usage(refusal);
+        }
+
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
         using StateDirectory state = Preparation.OpenState(options);
         string path = Path.Combine(state.Path, Database.FileName);
@@ -41,42 +49,49 @@ internal static class Init
                     + "If its database is lost, restore that; to begin anew, use another token. Nothing was changed.");
             }
 
-            Make(token, options, path, clock);
+            using CeremonyRoot? custody = isCeremony ? CustodyDialogue.HoldCeremony(token, rules, state.Path) : null;
+            DateTimeOffset now = clock.GetUtcNow();
+            RootGenerationDescriptor made = Make(token, options, path, custody, now);
+            custody?.Keep();
+            custody?.WriteProtocol(output, made, token.Description, now);
             output.WriteLine(string.Create(
                 CultureInfo.InvariantCulture,
                 $"Root key generation {FirstGeneration} made in token '{token.Description.Label}' (serial {token.Description.Serial})."));
             output.WriteLine($"Database made: {path}");
-            output.WriteLine("Nobody holds a share of this root key: if the token is lost, every key is. Back the token up.");
+            output.WriteLine(custody is null
+                ? "Nobody holds a share of this root key: if the token is lost, every key is. Back the token up."
+                : "Sign the protocol, bring the shares to their safes, and prove them once a year: kmsd root verify-shares");
             output.WriteLine("Next: start kmsd; then, as an operator: kmsctl member add default user:NAME manager");
         }
     }
 
-    private static void CheckOrigin(string? origin)
+    /// <summary>Whoever doesn't say is asked, if he is there; the ceremony is what is proposed to him.</summary>
+    private static bool IsCeremony(CommandLine arguments)
     {
-        switch (origin)
+        string? origin = arguments.RootOrigin ?? (Terminal.IsThere ? CustodyDialogue.AskOrigin() : null);
+        bool isSplit = arguments.Shares is not null || arguments.Threshold is not null || arguments.AllowsNoSpare || arguments.AcceptsSame;
+        return origin switch
         {
-            case StoredGeneration.TokenOrigin:
-                return;
-            case "ceremony":
-                throw CommandLine.Usage("This version can't split a root key among custodians yet; --root token is what it offers.");
-            case null:
-                throw CommandLine.Usage("Say where the root key comes from: --root token.");
-            default:
-                throw CommandLine.Usage($"'{origin}' is no origin of a root key; --root token is what this version offers.");
-        }
+            StoredGeneration.TokenOrigin when isSplit => throw CommandLine.Usage("--shares, --threshold, --no-spare and --accept are for --root ceremony."),
+            StoredGeneration.TokenOrigin => false,
+            StoredGeneration.CeremonyOrigin => true,
+            null => throw CommandLine.Usage("Say where the root key comes from: --root ceremony (at a terminal), or --root token."),
+            _ => throw CommandLine.Usage($"'{origin}' is no origin of a root key; there are --root ceremony and --root token."),
+        };
     }
 
-    private static void Make(Token token, DaemonOptions options, string path, TimeProvider clock)
+    private static RootGenerationDescriptor Make(Token token, DaemonOptions options, string path, CeremonyRoot? custody, DateTimeOffset now)
     {
-        DateTimeOffset now = clock.GetUtcNow();
         var instance = Instance.New(now, isAnchored: options.Anchor == AnchorMode.Required);
         string temporary = Path.Combine(Path.GetDirectoryName(path)!, TemporaryName);
         RemoveLeftOver(temporary);
-        RootGenerationDescriptor descriptor = TokenAccess.Try(() => token.CreateGeneration(FirstGeneration, instance.Id));
+        var planned = RootGenerationDescriptor.Plan(FirstGeneration, instance.Id);
+        RootGenerationDescriptor descriptor = custody?.Import(token, planned) ?? TokenAccess.Try(() => token.CreateGeneration(planned));
         try
         {
             StoredGeneration generation = new(
-                descriptor, StoredGeneration.TokenOrigin, GenerationState.Current, Shares: null, now, now.AddDays(options.RotateDays));
+                descriptor, custody is null ? StoredGeneration.TokenOrigin : StoredGeneration.CeremonyOrigin, GenerationState.Current,
+                custody?.Set, now, now.AddDays(options.RotateDays));
             RootGeneration keys = TokenAccess.Try(() => token.OpenGeneration(descriptor));
             using GenerationKeys rowKeys = new();
             rowKeys.Add(descriptor.Number, keys.DeriveKey(TokenAccess.RowsKeyLabel));
@@ -84,7 +99,7 @@ internal static class Init
             RowAuthenticator authenticator = new(rowKeys, instance.Id, descriptor.Number);
             using (var database = Database.Create(temporary))
             {
-                AnchorRecord anchor = Fill(database, authenticator, historyKey, instance, generation);
+                AnchorRecord anchor = Fill(database, authenticator, historyKey, instance, generation, custody?.Rows(descriptor.Number, now));
                 if (instance.IsAnchored)
                 {
                     token.ReplaceData(HsmRootKey.LabelOfAnchor(instance.Id), anchor.Encode(authenticator));
@@ -93,6 +108,7 @@ internal static class Init
 
             FaultPoint.Reach("init.before-rename");
             Durable.Rename(temporary, path);
+            return descriptor;
         }
         catch (Exception exception)
         {
@@ -129,12 +145,18 @@ internal static class Init
 
     /// <summary>Writes the rows of a database that holds no key yet; what the token must remember of it.</summary>
     internal static AnchorRecord Fill(
-        Database database, RowAuthenticator authenticator, SecretBytes historyKey, Instance instance, StoredGeneration generation)
+        Database database, RowAuthenticator authenticator, SecretBytes historyKey, Instance instance, StoredGeneration generation,
+        IEnumerable<StoredShare>? shares = null)
     {
         RowSet rows = new(authenticator);
         database.Execute("BEGIN IMMEDIATE");
         instance.Insert(database, authenticator, rows);
         generation.Put(database, authenticator, rows);
+        foreach (StoredShare share in shares ?? [])
+        {
+            share.Put(database, authenticator, rows);
+        }
+
         new HistorySegment(generation.Number, First: 1).Put(database, authenticator, rows);
         HistoryHead.Insert(database, authenticator, rows.Staged, instance.Id);
         SeenTime.Put(database, authenticator, instance.CreatedAt);
@@ -146,7 +168,7 @@ internal static class Init
             At = instance.CreatedAt,
             Scope = HistoryScope.System,
             Operation = "init",
-            Detail = $"root generation {generation.Number}, origin {generation.Origin}",
+            Detail = $"root generation {generation.Number}, origin {generation.Origin}{(generation.Shares is { } set ? $", set {set.Name}, {set.Threshold} shares needed" : "")}",
         });
         default(UsageMark).Put(database, authenticator);
         rows.Flush(isFull: true);

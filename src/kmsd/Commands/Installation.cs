@@ -37,6 +37,7 @@ internal sealed class Installation : IDisposable
         Authenticator = proof.Authenticator;
         Rows = proof.Rows;
         Generations = new RootGenerations(Database, Authenticator, Rows, proof.Generations);
+        Shares = proof.Shares;
         Catalogue = new CatalogueLedger(Database, Authenticator, Rows, catalogue);
         History = proof.History;
         Hub = new NoticeHub();
@@ -64,6 +65,9 @@ internal sealed class Installation : IDisposable
     public RowSet Rows { get; }
 
     public RootGenerations Generations { get; }
+
+    /// <summary>Who holds shares of which generation, as it was at the start.</summary>
+    public IReadOnlyList<StoredShare> Shares { get; }
 
     public CatalogueLedger Catalogue { get; }
 
@@ -317,6 +321,8 @@ internal sealed class Installation : IDisposable
 
         public IReadOnlyList<StoredGeneration> Generations { get; private set; } = [];
 
+        public IReadOnlyList<StoredShare> Shares { get; private set; } = [];
+
         public RowAuthenticator Authenticator { get; private set; } = null!;
 
         public RowSet Rows { get; private set; } = null!;
@@ -343,6 +349,7 @@ internal sealed class Installation : IDisposable
                 generation.Verify(Authenticator, code);
             }
 
+            Shares = Database.Load(from => StoredShare.ReadVerified(from, Authenticator));
             Rows = new RowSet(Authenticator);
             using SecretBytes historyKey = await Root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, Root.Generation, CancellationToken.None);
             History = Database.Load(from => new HistoryLog(from, Authenticator, Rows, historyKey));

@@ -18,7 +18,7 @@ internal static class Recover
 {
     public const string Word = "accept";
 
-    public static async Task RunAsync(CommandLine arguments, TimeProvider clock, Terminal terminal)
+    public static async Task RunAsync(CommandLine arguments, TimeProvider clock, OperatorConsole terminal)
     {
         if (!arguments.AcceptsRollback)
         {
@@ -42,7 +42,7 @@ internal static class Recover
 
     internal static async Task RunAsync(
         CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, TimeProvider clock,
-        Terminal terminal, ILoggerFactory logs)
+        OperatorConsole terminal, ILoggerFactory logs)
     {
         DeletionList deleted = AcceptanceSteps.ReadDeleted(arguments, clock);
         using DaemonMeter meter = new(clock);

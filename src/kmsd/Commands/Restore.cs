@@ -22,7 +22,7 @@ internal static class Restore
     private const string TemporaryName = Database.FileName + ".restoring";
     private static readonly string[] s_beside = ["-wal", "-shm"];
 
-    public static async Task RunAsync(CommandLine arguments, TimeProvider clock, Terminal terminal)
+    public static async Task RunAsync(CommandLine arguments, TimeProvider clock, OperatorConsole terminal)
     {
         if (arguments.BackupFile is null)
         {
@@ -45,7 +45,7 @@ internal static class Restore
 
     internal static async Task RunAsync(
         CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, TimeProvider clock,
-        Terminal terminal, ILoggerFactory logs)
+        OperatorConsole terminal, ILoggerFactory logs)
     {
         DeletionList deleted = AcceptanceSteps.ReadDeleted(arguments, clock);
         using DaemonMeter meter = new(clock);
@@ -67,7 +67,7 @@ internal static class Restore
     /// <summary>Proves the copy, says what it means, asks, and makes it what will serve.</summary>
     private static async Task<Prepared> PrepareAsync(
         CommandLine arguments, string copy, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DeletionList deleted,
-        DaemonOptions options, DaemonMeter meter, TimeProvider clock, Terminal terminal, ILoggerFactory logs)
+        DaemonOptions options, DaemonMeter meter, TimeProvider clock, OperatorConsole terminal, ILoggerFactory logs)
     {
         bool isThere = File.Exists(path);
         (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? running = isThere ? ReplacedDatabase.Peek(path) : null;
@@ -163,7 +163,7 @@ internal static class Restore
         return manifest;
     }
 
-    private static void TellReplaced(ReplacedDatabase? replaced, bool isThere, string path, Installation installation, Terminal terminal)
+    private static void TellReplaced(ReplacedDatabase? replaced, bool isThere, string path, Installation installation, OperatorConsole terminal)
     {
         if (!isThere)
         {
@@ -184,7 +184,7 @@ internal static class Restore
         }
     }
 
-    private static async Task PutInPlaceAsync(string copy, string path, Prepared prepared, AnchorMode mode, TimeProvider clock, Terminal terminal)
+    private static async Task PutInPlaceAsync(string copy, string path, Prepared prepared, AnchorMode mode, TimeProvider clock, OperatorConsole terminal)
     {
         FaultPoint.Reach("restore.before-aside");
         if (File.Exists(path))

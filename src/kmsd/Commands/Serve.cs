@@ -116,7 +116,7 @@ internal static class Serve
         VersionMaker versions = new(root, clock);
         ChangeKey change = new(catalogue, history, notices, writer, clock);
         HistoryReader reader = new(installation.Reader);
-        RootStatus status = new(installation.Generations);
+        RootStatus status = new(installation.Generations, installation.Shares);
         VerifyHistory verify = new(history, installation.Erasure, installation.Reader, root, installation.Instance.Id, operators);
         return new Operations
         {

@@ -52,7 +52,8 @@ internal static class Durable
         }
     }
 
-    private static void SyncDirectory(string path)
+    /// <exception cref="IOException">The disk fails.</exception>
+    public static void SyncDirectory(string path)
     {
         int descriptor = Libc.Open(path, OpenDirectory);
         if (descriptor < 0 || Libc.Sync(descriptor) != 0)

@@ -22,6 +22,7 @@ internal static class NoticeKind
     public const string RootOverdue = "root.overdue";
     public const string RootRotated = "root.rotated";
     public const string RootRetired = "root.retired";
+    public const string CustodyOpened = "custody.opened";
 }
 
 /// <summary>Something that happened, and whom it concerns: fixed before the change commits.</summary>

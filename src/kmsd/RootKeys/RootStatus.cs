@@ -1,7 +1,7 @@
 namespace Kmsd.RootKeys;
 
 /// <summary>What callers may know of the root key.</summary>
-internal sealed class RootStatus(RootGenerations generations)
+internal sealed class RootStatus(RootGenerations generations, IReadOnlyList<StoredShare> shares)
 {
     public StoredGeneration Current => generations.Current;
 
@@ -10,6 +10,9 @@ internal sealed class RootStatus(RootGenerations generations)
 
     /// <summary>Who holds shares of it, in one word.</summary>
     public string Custody => Current.Shares is null ? "none" : "shares";
+
+    /// <summary>Who holds shares of the current generation.</summary>
+    public IEnumerable<StoredShare> Shares => shares.Where(share => share.Generation == Current.Number);
 
     /// <summary>It should have been replaced by now.</summary>
     public bool IsOverdue(DateTimeOffset now) => now > Current.RotateBy;

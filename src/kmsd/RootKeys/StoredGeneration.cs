@@ -29,7 +29,12 @@ internal enum GenerationState
 /// <summary>The set of shares into which a ceremony split a root key.</summary>
 /// <param name="Id">The identifier that all shares of the set carry (SLIP-39), 15 bits.</param>
 /// <param name="Threshold">How many of them make the key.</param>
-internal sealed record ShareSet(long Id, long Threshold);
+/// <param name="Check">Tells the secret that they make from others: 8 bytes.</param>
+internal sealed record ShareSet(long Id, long Threshold, byte[] Check)
+{
+    /// <summary>As custodians write it: four hexadecimal digits.</summary>
+    public string Name => Id.ToString("x4", System.Globalization.CultureInfo.InvariantCulture);
+}
 
 /// <summary>A root generation as the database holds it: where its keys are in the token, and how they prove who they are.</summary>
 internal sealed record StoredGeneration(
@@ -59,18 +64,18 @@ internal sealed record StoredGeneration(
     public void Put(Database database, RowAuthenticator authenticator, RowSet rows) => database.Prepare("""
         INSERT INTO root_generations (generation, origin, state, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check,
             wrap_mechanism, seal_mechanism, token_family, created_at, rotate_by, share_set_id, threshold,
-            mac_generation, encoding_version, row_code)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+            secret_check, mac_generation, encoding_version, row_code)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
         ON CONFLICT (generation) DO UPDATE SET origin = excluded.origin, state = excluded.state, wrap_key_id = excluded.wrap_key_id,
             seal_key_id = excluded.seal_key_id, mac_key_id = excluded.mac_key_id, wrap_check = excluded.wrap_check,
             seal_check = excluded.seal_check, mac_check = excluded.mac_check, wrap_mechanism = excluded.wrap_mechanism,
             seal_mechanism = excluded.seal_mechanism, token_family = excluded.token_family, created_at = excluded.created_at,
-            rotate_by = excluded.rotate_by, share_set_id = excluded.share_set_id, threshold = excluded.threshold,
+            rotate_by = excluded.rotate_by, share_set_id = excluded.share_set_id, threshold = excluded.threshold, secret_check = excluded.secret_check,
             mac_generation = excluded.mac_generation, encoding_version = excluded.encoding_version, row_code = excluded.row_code
         """).BindAll(
         (long)Descriptor.Number, Origin, StateName, Descriptor.WrapKeyId, Descriptor.SealKeyId, Descriptor.MacKeyId,
         Descriptor.WrapCheck, Descriptor.SealCheck, Descriptor.MacCheck, Descriptor.WrapMechanism, Descriptor.SealMechanism,
-        Descriptor.TokenFamily, CreatedAt.ToUnixTimeMilliseconds(), RotateBy.ToUnixTimeMilliseconds(), Shares?.Id, Shares?.Threshold,
+        Descriptor.TokenFamily, CreatedAt.ToUnixTimeMilliseconds(), RotateBy.ToUnixTimeMilliseconds(), Shares?.Id, Shares?.Threshold, Shares?.Check,
         authenticator.Generation, RowEncoding.Version, rows.Put(Row(authenticator))).ExecuteOne();
 
     /// <summary>Removes the row of a generation that was planned and never taken into use.</summary>
@@ -89,7 +94,8 @@ internal sealed record StoredGeneration(
         {
             database.Prepare("""
                 SELECT generation, origin, state, wrap_key_id, seal_key_id, mac_key_id, wrap_check, seal_check, mac_check, wrap_mechanism,
-                    seal_mechanism, token_family, created_at, rotate_by, share_set_id, threshold, mac_generation, encoding_version, row_code
+                    seal_mechanism, token_family, created_at, rotate_by, share_set_id, threshold, mac_generation, encoding_version, row_code,
+                    secret_check
                 FROM root_generations ORDER BY generation
                 """).Query(reader => found.Add((Read(reader, instanceId), reader.GetCode(16))));
         }
@@ -122,12 +128,14 @@ internal sealed record StoredGeneration(
             TokenFamily: reader.GetString(11)),
         reader.GetString(1),
         Array.IndexOf(s_states, reader.GetString(2), 1) is > 0 and int state ? (GenerationState)state : throw new FormatException("An unknown state."),
-        reader.GetNumberOrNull(14) is long id && reader.GetNumberOrNull(15) is long threshold ? new ShareSet(id, threshold) : null,
+        reader.GetNumberOrNull(14) is long id && reader.GetNumberOrNull(15) is long threshold && reader.GetBlobOrNull(19) is { } check
+            ? new ShareSet(id, threshold, check)
+            : null,
         reader.GetTime(12), reader.GetTime(13));
 
     private RowEncoding Row(RowAuthenticator authenticator) => authenticator.Row("root_generations")
         .Add(Descriptor.Number).EndId().Add(Origin).Add(StateName).Add(Descriptor.WrapKeyId).Add(Descriptor.SealKeyId)
         .Add(Descriptor.MacKeyId).Add(Descriptor.WrapCheck).Add(Descriptor.SealCheck).Add(Descriptor.MacCheck)
         .Add(Descriptor.WrapMechanism).Add(Descriptor.SealMechanism).Add(Descriptor.TokenFamily).Add(CreatedAt).Add(RotateBy)
-        .Add(Shares?.Id).Add(Shares?.Threshold);
+        .Add(Shares?.Id).Add(Shares?.Threshold).Add(Shares?.Check);
 }

@@ -20,7 +20,7 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
             Origin = current.Origin,
             CreatedAt = current.CreatedAt,
             RotateBy = current.RotateBy,
-            Custody = new CustodyDescription { Kind = root.Custody },
+            Custody = Describe(root),
             Generations =
             [
                 .. root.Standing.Select(one => new RootGenerationDescription
@@ -34,5 +34,35 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
             ],
             Rewrap = new RewrapDescription { Done = versions.GetValueOrDefault(current.Number), Total = versions.Values.Sum() },
         };
+    }
+
+    private static CustodyDescription Describe(RootStatus root)
+    {
+        ShareDescription[] shares =
+        [
+            .. root.Shares.Select(share => new ShareDescription
+            {
+                Share = share.Member,
+                Custodian = share.Custodian,
+                Medium = share.Medium,
+                MediumSerial = share.MediumSerial,
+                Seal = share.Seal,
+                Safe = share.Safe,
+                Site = share.Site,
+                RecordedAt = share.RecordedAt,
+                VerifiedAt = share.VerifiedAt,
+            }),
+        ];
+        return root.Current.Shares is ShareSet set
+            ? new CustodyDescription
+            {
+                Kind = root.Custody,
+                Set = set.Name,
+                Count = shares.Length,
+                Threshold = set.Threshold,
+                VerifiedAt = shares.Length > 0 ? shares.Max(share => share.VerifiedAt) : null,
+                Shares = shares,
+            }
+            : new CustodyDescription { Kind = root.Custody };
     }
 }

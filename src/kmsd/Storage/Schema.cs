@@ -38,7 +38,7 @@ internal static class Schema
             wrap_key_id BLOB NOT NULL, seal_key_id BLOB NOT NULL, mac_key_id BLOB NOT NULL,
             wrap_check BLOB NOT NULL, seal_check BLOB NOT NULL, mac_check BLOB NOT NULL,
             wrap_mechanism TEXT NOT NULL, seal_mechanism TEXT NOT NULL, token_family TEXT NOT NULL,
-            created_at INTEGER NOT NULL, rotate_by INTEGER NOT NULL, share_set_id INTEGER, threshold INTEGER,
+            created_at INTEGER NOT NULL, rotate_by INTEGER NOT NULL, share_set_id INTEGER, threshold INTEGER, secret_check BLOB,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE root_shares (
             generation INTEGER NOT NULL, member INTEGER NOT NULL, custodian TEXT NOT NULL, medium TEXT NOT NULL, medium_serial TEXT NOT NULL,

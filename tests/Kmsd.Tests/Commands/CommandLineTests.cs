@@ -11,6 +11,8 @@ public sealed class CommandLineTests
     [InlineData("init", nameof(CommandLine.Verb.Init), null, null)]
     [InlineData("init --root token", nameof(CommandLine.Verb.Init), null, "token")]
     [InlineData("init --config /a --root ceremony", nameof(CommandLine.Verb.Init), "/a", "ceremony")]
+    [InlineData("root verify-shares --config /a --share-file /s/a --share-file b", nameof(CommandLine.Verb.VerifyShares), "/a", null)]
+    [InlineData("root restore --from /backup --share-file a", nameof(CommandLine.Verb.RestoreRoot), null, null)]
     [InlineData("--help", nameof(CommandLine.Verb.Help), null, null)]
     [InlineData("-h", nameof(CommandLine.Verb.Help), null, null)]
     [InlineData("init --help", nameof(CommandLine.Verb.Help), null, null)]
@@ -33,11 +35,33 @@ public sealed class CommandLineTests
     [InlineData("init --root token --root token")]
     [InlineData("init /etc/kmsd.conf")]
     [InlineData("--configuration=/a")]
+    [InlineData("init --shares")]
+    [InlineData("init --shares many")]
+    [InlineData("init --shares -3")]
+    [InlineData("init --shares 3 --shares 4")]
+    [InlineData("init --share-file /a")]
+    [InlineData("--shares 3")]
+    [InlineData("root")]
+    [InlineData("root verify")]
+    [InlineData("root restore --from /a --from /b")]
+    [InlineData("root verify-shares --from /a")]
+    [InlineData("root verify-shares --threshold 2")]
     public void Anything_else_is_a_usage_error(string line)
     {
         StartupException refusal = Assert.Throws<StartupException>(() => CommandLine.Parse(Split(line)));
         Assert.Equal(ExitCode.Usage, refusal.ExitCode);
         Assert.EndsWith("See kmsd --help.", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_ceremony_is_described_by_numbers_and_flags()
+    {
+        var parsed = CommandLine.Parse(Split("init --root ceremony --shares 5 --threshold 3 --no-spare --accept"));
+        Assert.Equal((5, 3, true, true), (parsed.Shares, parsed.Threshold, parsed.AllowsNoSpare, parsed.AcceptsSame));
+        parsed = CommandLine.Parse(Split("init --root ceremony"));
+        Assert.Equal((null, null, false, false), (parsed.Shares, parsed.Threshold, parsed.AllowsNoSpare, parsed.AcceptsSame));
+        Assert.Equal(
+            [Path.GetFullPath("a"), "/b"], CommandLine.Parse(Split("root restore --share-file a --from /c --share-file /b")).ShareFiles);
     }
 
     [Fact]

@@ -5,9 +5,9 @@ namespace Kmsd.Commands;
 /// <summary>Where a command tells an operator what it is about to do, and asks for the word.</summary>
 /// <param name="Input">Where the word comes from; null: nobody can be asked.</param>
 /// <param name="Output">Where it is told.</param>
-internal sealed record Terminal(TextReader? Input, TextWriter Output)
+internal sealed record OperatorConsole(TextReader? Input, TextWriter Output)
 {
-    public static Terminal OfProcess() => new(Console.IsInputRedirected ? null : Console.In, Console.Out);
+    public static OperatorConsole OfProcess() => new(Console.IsInputRedirected ? null : Console.In, Console.Out);
 
     public void Tell(string line) => Output.WriteLine(line);
 
