@@ -40,6 +40,9 @@ internal static class Program
                 case CommandLine.Verb.VerifyShares:
                     await VerifyShares.RunAsync(parsed, Clock(), Console.Out);
                     break;
+                case CommandLine.Verb.RotateRoot:
+                    await RotateRootOffline.RunAsync(parsed, Clock(), Console.Out);
+                    break;
                 case CommandLine.Verb.RestoreRoot:
                     RestoreRoot.Run(parsed, Clock(), Console.Out);
                     break;

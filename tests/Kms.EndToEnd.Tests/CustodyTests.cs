@@ -110,11 +110,11 @@ public sealed class CustodyTests : IAsyncLifetime
         Assert.Contains("The shares are proven, but nothing was recorded: No token", finished.Error, StringComparison.Ordinal);
     }
 
-    /// <summary>Token destroyed, machine gone: a copy of the database, two shares and a new token, and what was sealed opens.</summary>
+    /// <summary>Token destroyed, machine gone: a backup, two shares and a new token, and what was sealed opens. As docs/operations.md tells it.</summary>
     [Theory]
     [InlineData(0, 2)]
     [InlineData(2, 1)]
-    public async Task From_a_copy_and_two_shares_a_new_token_opens_what_the_old_one_sealed(int first, int second)
+    public async Task From_a_backup_and_two_shares_a_new_token_opens_what_the_old_one_sealed(int first, int second)
     {
         List<(string Key, string Ciphertext)> old = [];
         await using (Daemon daemon = await _host.StartAsync())
@@ -128,12 +128,14 @@ public sealed class CustodyTests : IAsyncLifetime
                 old.Add((protection, await wire.EncryptAsync(protection, "kept"u8.ToArray())));
             }
 
+            Finished saved = await _host.KmsctlAsync("backup", "last.db");
+            Assert.True(saved.ExitCode == 0, saved.Error);
             Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
         }
 
         await using Installation machine = await Installation.MakeEmptyAsync();
         string backup = Path.Combine(machine.Path, "backup.db");
-        File.Copy(_host.Database, backup);
+        File.Copy(Path.Combine(_host.State, "backups", "last.db"), backup);
         Directory.Delete(Path.Combine(_host.Path, "tokens"), recursive: true);
 
         await using (Dialogue dialogue = await Dialogue.StartAsync(machine, "root", "restore", "--from", backup))
@@ -148,14 +150,54 @@ public sealed class CustodyTests : IAsyncLifetime
             Assert.False(File.Exists(machine.Database));
         }
 
-        File.Copy(backup, machine.Database);
-        machine.Set("token", "anchor", "off");
+        Finished put = await machine.KmsdAsync("restore", backup, "--reason", "the machine is gone; custody was opened", "--yes");
+        Assert.True(put.ExitCode == 0, put.Error);
         await using Daemon restored = await machine.StartAsync();
         await using Wire client = await Wire.ConnectAsync(machine.Socket);
         foreach ((string key, string ciphertext) in old)
         {
             Assert.Equal("kept"u8.ToArray(), await client.DecryptAsync(key, ciphertext));
         }
+    }
+
+    /// <summary>New shares first; then the generation is in use, versions are carried over, and the old shares are good until it is retired.</summary>
+    [Fact]
+    public async Task A_ceremony_gives_the_root_key_its_next_generation()
+    {
+        string ciphertext;
+        await using (Daemon daemon = await _host.StartAsync())
+        {
+            await using Wire wire = await Wire.ConnectAsync(_host.Socket);
+            _ = await wire.MakeKeyAsync("kept");
+            ciphertext = await wire.EncryptAsync("kept", "kept"u8.ToArray());
+            Assert.Equal("unsupported", await wire.ReasonAsync("root.rotate", """{"reason":"yearly"}"""));
+            Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+        }
+
+        await using (Dialogue abandoned = await Dialogue.StartAsync(_host, "root", "rotate", "--reason", "yearly"))
+        {
+            await abandoned.AnswerAsync("  Custodian: ", "abandon");
+            Finished ended = await abandoned.FinishAsync();
+            Assert.Equal(64, ended.ExitCode);
+        }
+
+        IReadOnlyList<Share> shares = await Custodians.HoldCeremonyAsync(_host, "root", "rotate", "--reason", "yearly");
+        Assert.NotEqual(shares[0].Words, _shares[0].Words);
+        await using Daemon again = await _host.StartAsync();
+        await using Wire client = await Wire.ConnectAsync(_host.Socket);
+        JsonElement root = await client.ResultAsync("root.status");
+        Assert.Equal(2, root.GetProperty("generation").GetInt64());
+        Assert.Equal("ceremony", root.GetProperty("origin").GetString());
+        Assert.Equal(3, root.GetProperty("custody").GetProperty("shares").GetArrayLength());
+        Assert.Equal("kept"u8.ToArray(), await client.DecryptAsync("kept", ciphertext));
+        for (int i = 0; (root = await client.ResultAsync("root.status")).GetProperty("rewrap").GetProperty("done").GetInt64() != 1; i++)
+        {
+            Assert.True(i < 100, root.ToString());
+            await Task.Delay(50, TestContext.Current.CancellationToken);
+        }
+
+        Assert.Equal("kept"u8.ToArray(), await client.DecryptAsync("kept", ciphertext));
+        Assert.True((await client.ResultAsync("history.verify")).GetProperty("ok").GetBoolean());
     }
 
     /// <summary>Sound shares, and a database that names another key: nothing stays in the token.</summary>

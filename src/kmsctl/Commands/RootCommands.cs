@@ -60,6 +60,11 @@ internal static class RootCommands
                 await Question.TellAsync(string.Create(
                     CultureInfo.InvariantCulture,
                     $"Backups of the database from before generation {root.Generation} was made can't be read any more once generation {session.Get(generation)} is retired."));
+                if (root.Generations.FirstOrDefault(one => one.Generation == session.Get(generation))?.Origin == "ceremony")
+                {
+                    await Question.TellAsync("Whoever holds enough of its shares can still read such a backup: destroy them as well.");
+                }
+
                 if (root.Custody.Kind == "none")
                 {
                     await Question.TellAsync(string.Create(

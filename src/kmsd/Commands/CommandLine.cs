@@ -16,6 +16,8 @@ internal sealed record CommandLine
                                              make the root key in the token, and an empty database
           kmsd init --root ceremony [--shares N] [--threshold K] [--no-spare] [--accept] [--config FILE]
                                              make it at a terminal, and split it among custodians
+          kmsd root rotate --reason TEXT [--shares N] [--threshold K] [--no-spare] [--accept] [--config FILE]
+                                             hold a ceremony for the root key's next generation, with the daemon stopped
           kmsd root verify-shares [--share-file FILE]... [--config FILE]
                                              prove that custodians' shares still make the root key, with the daemon stopped
           kmsd root restore [--from FILE] [--share-file FILE]... [--config FILE]
@@ -66,6 +68,7 @@ internal sealed record CommandLine
         Restore = 8,
         VerifyShares = 9,
         RestoreRoot = 10,
+        RotateRoot = 11,
     }
 
     public Verb Command { get; private init; }
@@ -86,6 +89,8 @@ internal sealed record CommandLine
     public string? DeletedFile { get; private init; }
 
     public bool Yes { get; private init; }
+
+    private bool Splits => Command is Verb.Init or Verb.RotateRoot;
 
     private bool PutsBack => Command is Verb.Recover or Verb.Restore;
 
@@ -132,7 +137,7 @@ internal sealed record CommandLine
                 case "--accept-rollback" when parsed.Command == Verb.Recover:
                     parsed = parsed with { AcceptsRollback = true };
                     break;
-                case "--reason" when parsed.PutsBack && parsed.Reason is null:
+                case "--reason" when (parsed.PutsBack || parsed.Command == Verb.RotateRoot) && parsed.Reason is null:
                     parsed = parsed with { Reason = Value(arguments, ref i) };
                     break;
                 case "--deleted" when parsed.PutsBack && parsed.DeletedFile is null:
@@ -144,8 +149,16 @@ internal sealed record CommandLine
                 case [not '-', ..] when parsed.Command == Verb.Restore && parsed.BackupFile is null:
                     parsed = parsed with { BackupFile = Path.GetFullPath(arguments[i]) };
                     break;
-                case "root" when isFirst && i + 1 < arguments.Length && arguments[i + 1] is "verify-shares" or "restore":
-                    parsed = parsed with { Command = arguments[++i] == "restore" ? Verb.RestoreRoot : Verb.VerifyShares };
+                case "root" when isFirst && i + 1 < arguments.Length && arguments[i + 1] is "verify-shares" or "restore" or "rotate":
+                    parsed = parsed with
+                    {
+                        Command = arguments[++i] switch
+                        {
+                            "restore" => Verb.RestoreRoot,
+                            "rotate" => Verb.RotateRoot,
+                            _ => Verb.VerifyShares,
+                        },
+                    };
                     break;
                 case "--share-file" when parsed.Command is Verb.VerifyShares or Verb.RestoreRoot:
                     parsed = parsed with { ShareFiles = parsed.ShareFiles.Add(Path.GetFullPath(Value(arguments, ref i))) };
@@ -153,16 +166,16 @@ internal sealed record CommandLine
                 case "--from" when parsed.Command == Verb.RestoreRoot && parsed.DatabaseFile is null:
                     parsed = parsed with { DatabaseFile = Path.GetFullPath(Value(arguments, ref i)) };
                     break;
-                case "--shares" when parsed.Command == Verb.Init && parsed.Shares is null:
+                case "--shares" when parsed.Splits && parsed.Shares is null:
                     parsed = parsed with { Shares = Number(arguments, ref i) };
                     break;
-                case "--threshold" when parsed.Command == Verb.Init && parsed.Threshold is null:
+                case "--threshold" when parsed.Splits && parsed.Threshold is null:
                     parsed = parsed with { Threshold = Number(arguments, ref i) };
                     break;
-                case "--no-spare" when parsed.Command == Verb.Init && !parsed.AllowsNoSpare:
+                case "--no-spare" when parsed.Splits && !parsed.AllowsNoSpare:
                     parsed = parsed with { AllowsNoSpare = true };
                     break;
-                case "--accept" when parsed.Command == Verb.Init && !parsed.AcceptsSame:
+                case "--accept" when parsed.Splits && !parsed.AcceptsSame:
                     parsed = parsed with { AcceptsSame = true };
                     break;
                 case "--database" when parsed.Command == Verb.VerifyHistory && parsed.DatabaseFile is null:

@@ -156,6 +156,24 @@ internal sealed class HsmRootKey : RootKey
         },
         CancellationToken.None);
 
+    /// <summary>For what asks the token before there is a generation: a ceremony.</summary>
+    public Token Token => _token;
+
+    /// <summary>As <see cref="CreateGenerationAsync"/>, of keys that come from outside.</summary>
+    /// <param name="planned">Whose ids they get.</param>
+    /// <param name="import">Puts them into the token, and proves them.</param>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public Task<StoredGeneration> ImportGenerationAsync(
+        StoredGeneration planned, Func<Token, RootGenerationDescriptor, RootGenerationDescriptor> import) => CallAsync(
+        TokenCall.Root,
+        () =>
+        {
+            RootGenerationDescriptor made = import(_token, planned.Descriptor);
+            _generations[made.Number] = (made, _token.OpenGeneration(made));
+            return planned with { Descriptor = made };
+        },
+        CancellationToken.None);
+
     public override void Use(long generation)
     {
         _ = KeysOf(generation);

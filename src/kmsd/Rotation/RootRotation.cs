@@ -17,7 +17,7 @@ namespace Kmsd.Rotation;
 /// <param name="Shares">The set of shares, if there is one.</param>
 /// <param name="Record">Writes what else is to be kept of it, in the same change.</param>
 internal sealed record GenerationSource(
-    string Origin, Func<StoredGeneration, Task<StoredGeneration>> Make, ShareSet? Shares = null, Action? Record = null);
+    string Origin, Func<StoredGeneration, Task<StoredGeneration>> Make, ShareSet? Shares = null, Action<StoredGeneration>? Record = null);
 
 /// <summary>
 /// Gives the root key a new generation: planned in the database first, so that what a crash leaves in the token is known by its
@@ -125,7 +125,7 @@ internal sealed class RootRotation(
                 authenticator.Use(made.Number);
                 generations.Put(old with { State = GenerationState.Old });
                 generations.Put(made);
-                source.Record?.Invoke();
+                source.Record?.Invoke(made);
                 history.StartSegment(made.Number, historyKey);
                 string detail = string.Create(CultureInfo.InvariantCulture, $"generation {made.Number}, origin {made.Origin}{(reason is null ? "" : $": {reason}")}");
                 _ = history.Append(new HistoryEntry { At = made.CreatedAt, Scope = HistoryScope.Root, Operation = operation, Caller = caller, Detail = detail });

@@ -75,6 +75,11 @@ internal sealed class RootWork(
             () =>
             {
                 generations.Put(retiring with { State = GenerationState.Retired });
+                foreach (StoredShare share in StoredShare.ReadVerified(database, authenticator).Where(share => share.Generation == retiring.Number))
+                {
+                    share.Delete(database, authenticator, rows);
+                }
+
                 notices.Append(new Notice(NoticeKind.RootRetired, clock.GetUtcNow(), operators.All) { Detail = $"generation {retiring.Number}" });
                 return true;
             },
@@ -178,6 +183,11 @@ internal sealed class RootWork(
             foreach (StoredGeneration generation in generations.Staged.Values)
             {
                 generations.Put(generation);
+            }
+
+            foreach (StoredShare share in StoredShare.ReadVerified(database, authenticator))
+            {
+                share.Put(database, authenticator, rows);
             }
 
             instance().Update(database, authenticator, rows);

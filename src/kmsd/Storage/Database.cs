@@ -65,8 +65,10 @@ internal sealed class Database : IDisposable
     }
 
     /// <summary>Opens another connection that only reads: beside the writer, in the same process or another.</summary>
+    /// <param name="path">Of the database.</param>
+    /// <param name="mayBeBackup">A copy with its manifest will do.</param>
     /// <exception cref="StartupException">As <see cref="Open(string)"/>.</exception>
-    public static Database OpenForReading(string path)
+    public static Database OpenForReading(string path, bool mayBeBackup = false)
     {
         if (!File.Exists(path))
         {
@@ -76,7 +78,7 @@ internal sealed class Database : IDisposable
         Database database = new(Connect(path, SqliteOpenMode.ReadOnly));
         try
         {
-            database.Check(path, isBackup: false);
+            database.Check(path, mayBeBackup && database.ReadTables().Contains("backup_manifest"));
             database.Execute("PRAGMA trusted_schema = OFF");
             database.Execute("PRAGMA temp_store = MEMORY");
             return database;

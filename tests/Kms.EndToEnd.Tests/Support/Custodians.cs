@@ -17,9 +17,11 @@ internal static class Custodians
     ];
 
     /// <summary>A ceremony from beginning to end; the shares that were written down.</summary>
-    public static async Task<IReadOnlyList<Share>> HoldCeremonyAsync(Installation host)
+    /// <param name="host">Where.</param>
+    /// <param name="arguments">The command; none: <c>init --root ceremony</c>.</param>
+    public static async Task<IReadOnlyList<Share>> HoldCeremonyAsync(Installation host, params string[] arguments)
     {
-        await using Dialogue dialogue = await Dialogue.StartAsync(host, "init", "--root", "ceremony");
+        await using Dialogue dialogue = await Dialogue.StartAsync(host, arguments.Length > 0 ? arguments : ["init", "--root", "ceremony"]);
         await AnswerHoldingsAsync(dialogue);
         List<Share> shares = [];
         for (int number = 1; number <= Holdings.Length; number++)
