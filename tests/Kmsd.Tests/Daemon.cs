@@ -13,6 +13,7 @@ using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Metrics;
 using Kmsd.Notifications;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
 using Kmsd.Rpc;
@@ -149,12 +150,13 @@ internal sealed class Daemon : IAsyncDisposable
         Strangers = new StrangerCounter(Writer, installation.Database, Clock, new ListLogger<StrangerCounter>());
         Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
         RootRotation?.Dispose();
-        RootRotation = installation.NewRotation(operators, _options.RotateDays);
+        CreateBackup backup = installation.NewBackup(operators);
+        RootRotation = installation.NewRotation(operators, backup, _options.RotateDays);
         await RootRotation.RemovePlannedAsync();
         RootWork = installation.NewRootWork(operators, logs);
         Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands, new CacheMeter(Meter));
         Operations = Serve.Wire(
-            installation, _options, operators, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
+            installation, _options, operators, backup, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
             Meter, new ListLogger(), Clock);
         ToldNotices told = new(installation.Reader);
         Deletion = new DeletionService(

@@ -9,6 +9,7 @@ using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.Metrics;
 using Kmsd.Notifications;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
 using Kmsd.Storage;
@@ -196,9 +197,12 @@ internal sealed class Installation : IDisposable
         }
     }
 
+    /// <summary>What copies the database; there must be one alone.</summary>
+    public CreateBackup NewBackup(Operators operators) => new(Database.FilePath, _rowKeys, Generations, Instance.Id, History, Writer, operators, _clock);
+
     /// <summary>What gives its root key a new generation.</summary>
-    public RootRotation NewRotation(Operators operators, int rotateDays) => new(
-        Root, _rowKeys, Generations, Authenticator, Catalogue, History, Notices, Writer, operators, Instance.Id, rotateDays, _clock);
+    public RootRotation NewRotation(Operators operators, CreateBackup backup, int rotateDays) => new(
+        Root, _rowKeys, Generations, Authenticator, Catalogue, History, Notices, Writer, operators, Instance.Id, rotateDays, backup.MakeBeforeRotationAsync, _clock);
 
     /// <summary>What carries over what older generations carry.</summary>
     public RootWork NewRootWork(Operators operators, ILoggerFactory logs) => new(

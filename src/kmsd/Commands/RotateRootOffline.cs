@@ -39,7 +39,7 @@ internal static class RotateRootOffline
             Path.Combine(state.Path, Database.FileName),
             generations => root = Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options.Anchor, judge: null, meter, clock, logs);
         Operators operators = new(options.Operators, options.RootAdministrators);
-        using RootRotation rotation = installation.NewRotation(operators, options.RotateDays);
+        using RootRotation rotation = installation.NewRotation(operators, installation.NewBackup(operators), options.RotateDays);
         try
         {
             RequireThrough(installation);

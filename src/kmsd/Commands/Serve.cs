@@ -52,10 +52,11 @@ internal static class Serve
         LastSeen lastSeen = new(installation.LastSeenAt, installation.Database, installation.Authenticator, writer, clock);
         ConnectionCounter connections = new(options.Connections, options.ConnectionsPerUid);
         Operators operators = new(options.Operators, options.RootAdministrators);
-        using RootRotation rootRotation = installation.NewRotation(operators, options.RotateDays);
+        CreateBackup backup = installation.NewBackup(operators);
+        using RootRotation rootRotation = installation.NewRotation(operators, backup, options.RotateDays);
         await rootRotation.RemovePlannedAsync();
         RootWork rootWork = installation.NewRootWork(operators, logs);
-        Operations operations = Wire(installation, options, operators, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
+        Operations operations = Wire(installation, options, operators, backup, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
         StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
         AddGauges(new StateGauges(meter, clock));
         ToldNotices told = new(reader);
@@ -100,7 +101,8 @@ internal static class Serve
     }
 
     internal static Operations Wire(
-        Installation installation, DaemonOptions options, Operators operators, RootRotation rootRotation, RootWork rootWork, MaterialCache cache,
+        Installation installation, DaemonOptions options, Operators operators, CreateBackup backup, RootRotation rootRotation, RootWork rootWork,
+        MaterialCache cache,
         ConnectionCounter connections, UnitRules units, LastSeen lastSeen, DaemonMeter meter, ILogger log, TimeProvider clock)
     {
         CatalogueLedger catalogue = installation.Catalogue;
@@ -161,8 +163,7 @@ internal static class Serve
             ReportUsage = new ReportUsage(catalogue, new UsageReader(installation.Reader), operators, clock),
             ListNotifications = new ListNotifications(installation.Reader, installation.ReaderAuthenticator, log),
             AcknowledgeNotifications = new AcknowledgeNotifications(notices, writer),
-            CreateBackup = new CreateBackup(
-                installation.Database.FilePath, installation.RowKeys, installation.Generations, installation.Instance.Id, history, writer, operators, clock),
+            CreateBackup = backup,
             ReadRootStatus = new ReadRootStatus(catalogue, status, operators),
             RotateRoot = new RotateRoot(rootRotation, installation.Generations, operators),
             RetireRoot = new RetireRoot(

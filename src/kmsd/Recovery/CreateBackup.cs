@@ -39,9 +39,22 @@ internal sealed class CreateBackup(
     {
         operators.Require(caller);
         DateTimeOffset now = clock.GetUtcNow();
-        string name = request.Path is null
-            ? string.Create(CultureInfo.InvariantCulture, $"kms-{now.UtcDateTime:yyyyMMdd'T'HHmmssfff'Z'}.db")
-            : CheckName(request.Path);
+        return await MakeAsync(request.Path is null ? $"kms-{Stamp(now)}.db" : CheckName(request.Path), caller, now, cancellationToken);
+    }
+
+    /// <summary>Before the root key gets another generation: a rotation that turns out wrong must not be the end.</summary>
+    /// <exception cref="KmsException"><c>storageUnavailable</c>, <c>invalidState</c>: nothing was made.</exception>
+    public async Task MakeBeforeRotationAsync(Caller? caller)
+    {
+        DateTimeOffset now = clock.GetUtcNow();
+        _ = await MakeAsync(
+            string.Create(CultureInfo.InvariantCulture, $"before-root-rotation-{generations.Current.Number}-{Stamp(now)}-{RandomNumberGenerator.GetHexString(4, lowercase: true)}.db"), caller, now, CancellationToken.None);
+    }
+
+    private static string Stamp(DateTimeOffset now) => now.UtcDateTime.ToString("yyyyMMdd'T'HHmmssfff'Z'", CultureInfo.InvariantCulture);
+
+    private async Task<CreateBackupResult> MakeAsync(string name, Caller? caller, DateTimeOffset now, CancellationToken cancellationToken)
+    {
         string file = Path.Combine(Folder, name);
         if (Interlocked.Exchange(ref _isRunning, 1) == 1)
         {

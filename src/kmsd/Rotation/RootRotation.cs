@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using Kms.Client.Protocol;
 using Kms.Hsm;
@@ -25,7 +26,8 @@ internal sealed record GenerationSource(
 /// </summary>
 internal sealed class RootRotation(
     RootKey root, GenerationKeys rowKeys, RootGenerations generations, RowAuthenticator authenticator, CatalogueLedger catalogue, HistoryLog history,
-    NoticeLog notices, Writer writer, Operators operators, byte[] instanceId, int rotateDays, TimeProvider clock) : IDisposable
+    NoticeLog notices, Writer writer, Operators operators, byte[] instanceId, int rotateDays, Func<Caller?, Task> backUp,
+    TimeProvider clock) : IDisposable
 {
     public const string ByHand = "root.rotate";
     public const string Timed = "root.rotation.automatic";
@@ -47,10 +49,12 @@ internal sealed class RootRotation(
         try
         {
             await RemovePlannedAsync();
+            RequireThrough(catalogue.Current, generations.All);
             StoredGeneration planned = await PlanAsync(source);
             try
             {
                 StoredGeneration made = await source.Make(planned);
+                await backUp(caller);
                 await TakeIntoUseAsync(made with { State = GenerationState.Current, Shares = source.Shares }, source, operation, caller, reason);
             }
             catch
@@ -97,16 +101,20 @@ internal sealed class RootRotation(
     public static long CountBehind(Catalogue catalogue, long current) =>
         catalogue.Keys.Values.Where(key => !key.IsQuarantined).Sum(key => key.Versions.LongCount(version => version.Material.Generation != current));
 
+    /// <exception cref="KmsException"><c>invalidState</c>: the last rotation isn't through.</exception>
+    private void RequireThrough(Catalogue snapshot, ImmutableSortedDictionary<long, StoredGeneration> all)
+    {
+        if (all.Values.Any(one => one.State == GenerationState.Old) && CountBehind(snapshot, authenticator.Generation) is > 0 and long behind)
+        {
+            throw new KmsException(KmsErrorCode.InvalidState, $"The last rotation isn't through: {behind} versions are still to be re-wrapped.");
+        }
+    }
+
     private Task<StoredGeneration> PlanAsync(GenerationSource source) => writer.ChangeAsync(
         () =>
         {
             DateTimeOffset now = clock.GetUtcNow();
-            if (generations.Staged.Values.Count(one => one.State is GenerationState.Current or GenerationState.Old) > 1
-                && CountBehind(catalogue.Staged, authenticator.Generation) is > 0 and long behind)
-            {
-                throw new KmsException(KmsErrorCode.InvalidState, $"The last rotation isn't through: {behind} versions are still to be re-wrapped.");
-            }
-
+            RequireThrough(catalogue.Staged, generations.Staged);
             var planned = StoredGeneration.Plan(generations.Staged.Keys.Max() + 1, instanceId, source.Origin, now, rotateDays);
             generations.Put(planned);
             return planned;
