@@ -126,7 +126,10 @@ internal static partial class RootKeyObjects
     }
 
     private static string Label(Role role, uint number, byte[] instanceId) => string.Create(
-        CultureInfo.InvariantCulture, $"{LabelPrefix}{role.Name}-{number}-{Convert.ToHexStringLower(instanceId.AsSpan(0, 4))}");
+        CultureInfo.InvariantCulture, $"{LabelPrefix}{role.Name}-{number}{InstanceSuffix(instanceId)}");
+
+    /// <summary>With which the labels of an instance's keys end.</summary>
+    public static string InstanceSuffix(ReadOnlySpan<byte> instanceId) => $"-{Convert.ToHexStringLower(instanceId[..4])}";
 
     private static ulong Generate(
         Module module, ulong session, Role role, RootGenerationDescriptor planned, byte[] id, List<ulong> made) => Make(

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Diagnostics.CodeAnalysis;
 using Kms.Hsm.Native;
 using Net.Pkcs11Interop.Common;
@@ -167,6 +168,20 @@ public sealed class Token : IDisposable
     {
         ArgumentNullException.ThrowIfNull(descriptor);
         return new RootGeneration(this, descriptor, Operate(session => RootKeyObjects.Open(_module, session, descriptor)));
+    }
+
+    /// <summary>The numbers of the root generations of an instance of which the token holds a key.</summary>
+    /// <param name="instanceId">16 bytes.</param>
+    /// <exception cref="TokenException">The token doesn't answer.</exception>
+    public IReadOnlyList<uint> FindRootGenerations(ReadOnlySpan<byte> instanceId)
+    {
+        string end = RootKeyObjects.InstanceSuffix(instanceId);
+        return
+        [
+            .. FindRootObjects().Where(label => label.EndsWith(end, StringComparison.Ordinal)).Select(label => label[..^end.Length].Split('-')[^1])
+                .Select(number => uint.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out uint parsed) ? parsed : 0)
+                .Where(number => number > 0).Distinct(),
+        ];
     }
 
     /// <summary>Destroys a generation's keys; what is gone already is no error.</summary>

@@ -150,6 +150,7 @@ internal sealed class Daemon : IAsyncDisposable
         Strangers = new StrangerCounter(Writer, installation.Database, Clock, new ListLogger<StrangerCounter>());
         Refusals = new RefusalRecorder(Catalogue, History, Notices, Writer, operators, Strangers, Clock);
         RootRotation?.Dispose();
+        RootWork?.Dispose();
         CreateBackup backup = installation.NewBackup(operators);
         RootRotation = installation.NewRotation(operators, backup, _options.RotateDays);
         await RootRotation.RemovePlannedAsync();
@@ -282,6 +283,7 @@ internal sealed class Daemon : IAsyncDisposable
     {
         await StopAsync();
         RootRotation?.Dispose();
+        RootWork?.Dispose();
         Meter.Dispose();
         Root.Dispose();
         _folder.Dispose();

@@ -57,6 +57,13 @@ internal static class RootCommands
             async session =>
             {
                 RootStatusResult root = await session.Client.ReadRootStatusAsync(session.CancellationToken);
+                if (root.Generations.FirstOrDefault(one => one.Generation == session.Get(generation))?.State != "old")
+                {
+                    // Refused by the daemon, which says why: nothing to warn of.
+                    Write(session, await session.Client.RetireRootAsync(session.Get(generation), session.GetRequired(s_reason), session.CancellationToken));
+                    return;
+                }
+
                 await Question.TellAsync(string.Create(
                     CultureInfo.InvariantCulture,
                     $"Backups of the database from before generation {root.Generation} was made can't be read any more once generation {session.Get(generation)} is retired."));
@@ -120,6 +127,7 @@ internal static class RootCommands
         sheet.Add("origin", root.Origin);
         sheet.Add("made", Text.Of(root.CreatedAt));
         sheet.Add("rotate by", Text.Of(root.RotateBy));
+        AddCustody(sheet, root.Custody);
         sheet.Add("versions under it", string.Create(CultureInfo.InvariantCulture, $"{root.Rewrap.Done} of {root.Rewrap.Total}"));
         foreach (RootGenerationDescription generation in root.Generations)
         {
@@ -130,7 +138,6 @@ internal static class RootCommands
                     $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {generation.Versions} versions"));
         }
 
-        AddCustody(sheet, root.Custody);
         return sheet;
     });
 

@@ -36,12 +36,17 @@ internal sealed record Failure(int ExitCode, string Sentence)
 
     public static Task WriteAsync(string sentence) => Console.Error.WriteLineAsync($"kmsctl: {Text.Clean(sentence)}");
 
+    // The daemon's sentences say of what they are.
+    private static bool IsAboutKey(KmsException refusal) =>
+        refusal.Message.StartsWith("The key '", StringComparison.Ordinal) || refusal.Message.StartsWith("There is no such key.", StringComparison.Ordinal);
+
     private static string Advice(KmsException refusal) => refusal.Code switch
     {
-        KmsErrorCode.NotFound => "See 'kmsctl key list' and 'kmsctl whoami' for what you may use.",
+        KmsErrorCode.NotFound when IsAboutKey(refusal) => "See 'kmsctl key list' and 'kmsctl whoami' for what you may use.",
         KmsErrorCode.Forbidden =>
             "Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).",
-        KmsErrorCode.InvalidState => "See 'kmsctl key show'.",
+        KmsErrorCode.InvalidState when IsAboutKey(refusal) => "See 'kmsctl key show'.",
+        KmsErrorCode.ConfirmationRequired => "For programs: --confirm-name NAME.",
         KmsErrorCode.AlreadyExists => "Choose another name.",
         KmsErrorCode.TooLarge => "For more, use 'kmsctl file encrypt'.",
         KmsErrorCode.InvalidCiphertext => "Check the key, the context, and that the text is whole.",

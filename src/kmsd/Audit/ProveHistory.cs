@@ -16,12 +16,13 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
     public async Task<VerifyHistoryResult> RunAsync(Caller caller, CancellationToken cancellationToken)
     {
         operators.Require(caller);
-        HistoryVerdict verdict = await ProveAsync(cancellationToken);
+        (HistoryVerdict verdict, _) = await ProveAsync(cancellationToken);
         return new VerifyHistoryResult { Ok = verdict.IsGood, Entries = verdict.Entries, FirstBad = verdict.FirstBad };
     }
 
     /// <summary>As for anybody who may ask.</summary>
-    public async Task<HistoryVerdict> ProveAsync(CancellationToken cancellationToken)
+    /// <returns>The verdict, and what would vouch for segments that have ended.</returns>
+    public async Task<(HistoryVerdict Verdict, IReadOnlyDictionary<long, byte[]> Checkpoints)> ProveAsync(CancellationToken cancellationToken)
     {
         using (await erasure.HoldAsync(cancellationToken))
         {
@@ -35,7 +36,10 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
                 cancellationToken.ThrowIfCancellationRequested();
             }
 
-            return verifier.Finish(last);
+            HistoryVerdict verdict = verifier.Finish(last);
+            return verdict.IsGood && await database.ReadAsync(from => from.FindDamage("history"), cancellationToken) is string damage
+                ? throw new KmsException(KmsErrorCode.IntegrityFailure, $"The entries are as they were written, but an index hides some of them: {damage}.")
+                : (verdict, verifier.Checkpoints);
         }
     }
 

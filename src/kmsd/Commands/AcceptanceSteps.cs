@@ -50,7 +50,7 @@ internal static class AcceptanceSteps
         VersionMaker versions = new(installation.Root, clock);
         KeyLimits limits = new(options.KeysPerStore, options.GrantsPerKey, options.MembersPerStore, options.VersionsPerKey, options.Stores);
         return new AcceptDatabase(
-            installation.Database, installation.Authenticator, installation.Rows, installation.Catalogue, installation.History, installation.Writer,
+            installation.Database, installation.Authenticator, installation.Rows, installation.Generations, installation.Catalogue, installation.History, installation.Writer,
             versions,
             new RotateKey(installation.Catalogue, installation.History, installation.Notices, installation.Writer, versions, limits, clock),
             new KeyDestruction(installation.Catalogue, installation.History, installation.Notices), clock);

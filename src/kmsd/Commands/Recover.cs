@@ -67,7 +67,7 @@ internal static class Recover
             $"The database: epoch {found.Set.Epoch}, {found.History.Committed.Sequence} history entries, last seen running at {AcceptanceSteps.Format(installation.LastSeenAt)}."));
         terminal.Tell(found.Anchor is AnchorRecord anchor
             ? string.Create(CultureInfo.InvariantCulture, $"The token knows: epoch {anchor.LastEpoch}, {anchor.History.Sequence} history entries.")
-            : "The token knows nothing of it.");
+            : "The token knows nothing of it, or only by a later root generation than the database names.");
         AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
         AcceptancePlan plan = accept.Plan(deleted);
         AcceptanceSteps.Tell(plan, installation, clock, terminal);

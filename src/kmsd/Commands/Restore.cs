@@ -1,3 +1,4 @@
+using System.Data.Common;
 using System.Globalization;
 using Kmsd.Configuration;
 using Kmsd.History;
@@ -99,6 +100,10 @@ internal static class Restore
         {
             throw DoesNotVerify(exception.Message, exception);
         }
+        catch (Exception exception) when (exception is DbException or InvalidOperationException or InvalidCastException or FormatException or OverflowException or ArgumentException)
+        {
+            throw DoesNotVerify("it can't be read", exception);
+        }
 
         using (installation)
         {
@@ -115,6 +120,12 @@ internal static class Restore
             ReplacedDatabase? replaced = isThere ? await AcceptanceSteps.TryAsync(() => ReplacedDatabase.ReadAsync(path, installation.Root)) : null;
             TellReplaced(replaced, isThere, path, installation, terminal);
             deleted.Add(replaced?.Catalogue.Deleted.Values ?? []);
+            if (replaced is not null)
+            {
+                deleted.Add(replaced.Purged);
+            }
+
+            TellGenerations(running?.Generations, installation.Generations.Current, terminal);
             AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
             AcceptancePlan plan = accept.Plan(deleted);
             AcceptanceSteps.Tell(plan, installation, clock, terminal);
@@ -146,13 +157,18 @@ internal static class Restore
         return
         [
             .. generations,
-            .. others.Where(other => other.IsInToken && !generations.Any(one => one.Number == other.Number))
+            .. others.Where(other => other.IsInToken && !generations.Any(one => one.IsInToken && one.Number == other.Number))
                 .Select(other => other with { State = GenerationState.Old }),
         ];
     }
 
     private static BackupManifest Prove(Installation.Found seen)
     {
+        if (seen.Database.FindDamage() is string damage)
+        {
+            throw DoesNotVerify($"its file is damaged ({damage})");
+        }
+
         BackupManifest manifest = seen.Database.Load(from => BackupManifest.Read(from, seen.Authenticator)) ?? throw DoesNotVerify("its manifest was changed");
         if (seen.Database.Load(from => manifest.FindDifference(from, seen.Authenticator)) is string difference)
         {
@@ -161,6 +177,17 @@ internal static class Restore
 
         seen.Database.WriteAtStart(database => database.RemoveManifest());
         return manifest;
+    }
+
+    /// <summary>Whoever rotated the root key had a reason.</summary>
+    private static void TellGenerations(IReadOnlyList<StoredGeneration>? running, StoredGeneration restored, OperatorConsole terminal)
+    {
+        if (running?.Where(one => one.State == GenerationState.Current).Max(one => (long?)one.Number) is long newest && newest > restored.Number)
+        {
+            terminal.Tell(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The backup's root generation is {restored.Number}; the database in its place is at {newest}. Generation {restored.Number} seals again: rotate the root key afterwards. The keys of later generations stay in the token, and only the database that is kept aside knows them."));
+        }
     }
 
     private static void TellReplaced(ReplacedDatabase? replaced, bool isThere, string path, Installation installation, OperatorConsole terminal)

@@ -55,7 +55,7 @@ internal static class Serve
         CreateBackup backup = installation.NewBackup(operators);
         using RootRotation rootRotation = installation.NewRotation(operators, backup, options.RotateDays);
         await rootRotation.RemovePlannedAsync();
-        RootWork rootWork = installation.NewRootWork(operators, logs);
+        using RootWork rootWork = installation.NewRootWork(operators, logs);
         Operations operations = Wire(installation, options, operators, backup, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
         StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
         AddGauges(new StateGauges(meter, clock));
@@ -167,7 +167,7 @@ internal static class Serve
             ReadRootStatus = new ReadRootStatus(catalogue, status, operators),
             RotateRoot = new RotateRoot(rootRotation, installation.Generations, operators),
             RetireRoot = new RetireRoot(
-                installation.Generations, rootWork, catalogue, history, verify.ProveAsync, installation.Reader, writer, operators, clock),
+                installation.Generations, rootWork, catalogue, history, verify.ProveAsync, backup.MakeAfterRetirementAsync, writer, operators, clock),
             ReadMetrics = new ReadMetrics(meter, operators),
             ReadStatus = new ReadStatus(catalogue, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),

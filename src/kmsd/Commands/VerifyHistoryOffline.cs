@@ -41,6 +41,12 @@ internal static class VerifyHistoryOffline
                     $"The history of {path} is not as it was written: entry {bad} was changed, is missing, or was erased without a purge ({verdict.Entries} entries read)."));
             }
 
+            if (database.Load(from => from.FindDamage("history")) is string damage)
+            {
+                throw new StartupException(
+                    ExitCode.DataDoesNotVerify, $"The history of {path} is as it was written, but an index hides entries: {damage}. The file was changed from outside.");
+            }
+
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"The history is as it was written: {verdict.Entries} entries."));
         }
     }

@@ -191,7 +191,7 @@ internal sealed class Ceremony(Terminal terminal, Token token, SplitRules rules,
         string custodian = AskField("Custodian", answer => IsAnothers(answer, one => one.Custodian, "holds"));
         string medium = AskField("Medium, such as card or steel plate", _ => null);
         string serial = AskField("Serial number of the medium", answer => IsAnothers(answer, one => one.Medium.Equals(medium, StringComparison.OrdinalIgnoreCase) ? one.MediumSerial : "", "carries"));
-        string seal = AskField("Number of the bag's seal", _ => null);
+        string seal = AskField("Number of the bag's seal", IsSealOfAnother);
         string safe = AskField("Safe", _ => null);
         string site = AskField("Site", answer => IsAnothers(answer, one => one.Site, "has"));
         while (true)
@@ -226,6 +226,13 @@ internal sealed class Ceremony(Terminal terminal, Token token, SplitRules rules,
 
             terminal.WriteLine($"  {refusal}");
         }
+    }
+
+    /// <summary>A number that two bags carry says of neither whether it was opened.</summary>
+    private string? IsSealOfAnother(string answer)
+    {
+        int same = _holdings.FindIndex(one => one.Seal.Equals(answer, StringComparison.OrdinalIgnoreCase));
+        return same < 0 ? null : string.Create(CultureInfo.InvariantCulture, $"'{answer}' closes share {same + 1} already. Each bag has a number of its own.");
     }
 
     /// <summary>Two shares in one hand, on one medium or at one site are lost, or stolen, together.</summary>

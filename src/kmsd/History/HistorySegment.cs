@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using Kmsd.Hosting;
 using Kmsd.Storage;
 
@@ -14,8 +13,6 @@ namespace Kmsd.History;
 /// </param>
 internal sealed record HistorySegment(long Generation, long First, long? Last = null, byte[]? Checkpoint = null)
 {
-    private const int PageLength = 10_000;
-
     /// <summary>All of them, in order, and their codes verified.</summary>
     /// <exception cref="StartupException">78: a row doesn't verify, or they don't follow each other.</exception>
     public static IReadOnlyList<HistorySegment> ReadAll(Database database, RowAuthenticator authenticator)
@@ -47,30 +44,6 @@ internal sealed record HistorySegment(long Generation, long First, long? Last = 
             row_code = excluded.row_code
         """).BindAll(
         Generation, First, Last, Checkpoint, authenticator.Generation, RowEncoding.Version, rows.Put(Row(authenticator))).ExecuteOne();
-
-    /// <summary>Computes the checkpoint of a segment that has ended.</summary>
-    /// <param name="read">Runs a read of the database; once a page.</param>
-    public async Task<byte[]> ComputeCheckpointAsync(Func<Func<Database, long>, Task<long>> read)
-    {
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        for (long next = First; next <= Last;)
-        {
-            next = await read(from =>
-            {
-                long at = next;
-                from.Prepare("SELECT sequence, digest, link FROM history WHERE sequence >= $1 AND sequence <= $2 ORDER BY sequence LIMIT $3")
-                    .BindAll(next, Last, PageLength).Query(reader =>
-                    {
-                        hash.AppendData(reader.GetBlob(1));
-                        hash.AppendData(reader.GetBlob(2));
-                        at = reader.GetInt64(0) + 1;
-                    });
-                return at > next ? at : throw new InvalidDataException("The history ends before its segment.");
-            });
-        }
-
-        return hash.GetHashAndReset();
-    }
 
     private RowEncoding Row(RowAuthenticator authenticator) =>
         authenticator.Row("history_segments").Add(Generation).EndId().Add(First).Add(Last).Add(Checkpoint);

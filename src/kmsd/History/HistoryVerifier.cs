@@ -35,6 +35,8 @@ internal sealed class HistoryVerifier : IDisposable
     private readonly GenerationKeys _keys;
     private readonly IReadOnlyList<HistorySegment> _segments;
     private readonly IncrementalHash _unlinked = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly IncrementalHash _linked = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private readonly Dictionary<long, byte[]> _checkpoints = [];
     private int _segment;
     private SecretBytes? _key;
     private long _keyIndex = -1;
@@ -70,6 +72,9 @@ internal sealed class HistoryVerifier : IDisposable
         _isWhole = start.Sequence == 0;
         _next = start.Sequence == 0 ? long.MinValue : start.Sequence + 1;
     }
+
+    /// <summary>Of each segment that its generation's key linked and that has ended, what would vouch for it: over the very rows that were verified.</summary>
+    public IReadOnlyDictionary<long, byte[]> Checkpoints => _checkpoints;
 
     /// <summary>How many entries were read.</summary>
     public long Entries { get; private set; }
@@ -116,6 +121,7 @@ internal sealed class HistoryVerifier : IDisposable
     {
         _key?.Dispose();
         _unlinked.Dispose();
+        _linked.Dispose();
     }
 
     /// <summary>Moves on by one row; false if it is bad, and then <see cref="_at"/> has the number that should stand there.</summary>
@@ -157,6 +163,13 @@ internal sealed class HistoryVerifier : IDisposable
             _unlinked.AppendData(digest);
             _unlinked.AppendData(link);
             return _at.Sequence != segment.Last || _unlinked.GetHashAndReset().AsSpan().SequenceEqual(checkpoint);
+        }
+
+        _linked.AppendData(digest);
+        _linked.AppendData(link);
+        if (_at.Sequence == segment.Last)
+        {
+            _checkpoints[segment.Generation] = _linked.GetHashAndReset();
         }
 
         using SecretLease lease = KeyOf(segment, _at.Sequence).Open();

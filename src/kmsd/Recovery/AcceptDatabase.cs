@@ -23,7 +23,7 @@ internal sealed record AcceptancePlan(
 /// happened or it didn't. The token isn't told here: the database itself names the one anchor that it takes the place of.
 /// </summary>
 internal sealed class AcceptDatabase(
-    Database database, RowAuthenticator authenticator, RowSet rows, CatalogueLedger catalogue, HistoryLog history, Writer writer,
+    Database database, RowAuthenticator authenticator, RowSet rows, RootGenerations generations, CatalogueLedger catalogue, HistoryLog history, Writer writer,
     VersionMaker versions, RotateKey rotate, KeyDestruction destruction, TimeProvider clock)
 {
     private const int VersionsMadeAtOnce = 8;
@@ -77,6 +77,12 @@ internal sealed class AcceptDatabase(
             {
                 DateTimeOffset now = clock.GetUtcNow();
                 next.Update(database, authenticator, rows);
+
+                // What was planned then was taken into use since, or removed: its keys, if they are there, aren't to be destroyed by it.
+                foreach (StoredGeneration planned in generations.Staged.Values.Where(one => one.State == GenerationState.Planned).ToList())
+                {
+                    generations.Delete(planned);
+                }
 
                 // Who said the word has looked at the clock: what is due isn't held back once more.
                 SeenTime.Put(database, authenticator, now);

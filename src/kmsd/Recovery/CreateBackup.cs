@@ -51,6 +51,14 @@ internal sealed class CreateBackup(
             string.Create(CultureInfo.InvariantCulture, $"before-root-rotation-{generations.Current.Number}-{Stamp(now)}-{RandomNumberGenerator.GetHexString(4, lowercase: true)}.db"), caller, now, CancellationToken.None);
     }
 
+    /// <summary>After a root generation was retired: no backup from before can be restored.</summary>
+    /// <exception cref="KmsException"><c>storageUnavailable</c>, <c>invalidState</c>: nothing was made.</exception>
+    public async Task MakeAfterRetirementAsync(Caller? caller)
+    {
+        DateTimeOffset now = clock.GetUtcNow();
+        _ = await MakeAsync($"after-root-retirement-{Stamp(now)}-{RandomNumberGenerator.GetHexString(4, lowercase: true)}.db", caller, now, CancellationToken.None);
+    }
+
     private static string Stamp(DateTimeOffset now) => now.UtcDateTime.ToString("yyyyMMdd'T'HHmmssfff'Z'", CultureInfo.InvariantCulture);
 
     private async Task<CreateBackupResult> MakeAsync(string name, Caller? caller, DateTimeOffset now, CancellationToken cancellationToken)

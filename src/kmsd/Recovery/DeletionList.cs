@@ -24,6 +24,14 @@ internal sealed class DeletionList
         }
     }
 
+    public void Add(IEnumerable<KeyValuePair<KeyTag, DateTimeOffset>> purged)
+    {
+        foreach ((KeyTag tag, DateTimeOffset at) in purged)
+        {
+            _ = _deletedAt.TryAdd(tag, at);
+        }
+    }
+
     /// <summary>Adds what <c>kmsctl deleted list --json</c> printed.</summary>
     /// <param name="path">The file.</param>
     /// <param name="now">No later time is believed.</param>
@@ -39,13 +47,22 @@ internal sealed class DeletionList
 
             ListDeletedKeysResult list = JsonSerializer.Deserialize(File.ReadAllBytes(path), ProtocolJsonContext.Default.ListDeletedKeysResult)
                 ?? throw new JsonException("It is null.");
-            foreach (DeletedKeyDescription key in list.Keys)
+            foreach (DeletedKeyDescription? key in list.Keys ?? throw new JsonException("It has no keys."))
             {
+                if (key is null)
+                {
+                    throw new JsonException("A key is null.");
+                }
+
                 KeyTag tag = KeyTag.TryParse(key.Tag, out KeyTag parsed) ? parsed : throw new JsonException($"'{key.Tag}' is no tag.");
                 _deletedAt[tag] = key.DeletedAt < now ? key.DeletedAt : now;
             }
         }
-        catch (Exception exception) when (exception is JsonException or IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        {
+            throw new StartupException(ExitCode.DataDoesNotVerify, $"The list of deleted keys can't be read: {exception.Message} Nothing was changed.", exception);
+        }
+        catch (JsonException exception)
         {
             throw new StartupException(
                 ExitCode.DataDoesNotVerify, $"{path} isn't what 'kmsctl deleted list --json' prints: {exception.Message} Nothing was changed.", exception);

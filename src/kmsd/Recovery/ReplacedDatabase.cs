@@ -12,7 +12,10 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Kmsd.Recovery;
 
 /// <summary>The database in whose place a backup is put: what it holds that the backup doesn't. It may be damaged, or forged.</summary>
-internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History)
+/// <param name="Catalogue">Its keys, and what remains of deleted ones.</param>
+/// <param name="History">Where its history ends.</param>
+/// <param name="Purged">Deleted keys of which nothing remains but that they were purged, and when.</param>
+internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History, IReadOnlyDictionary<KeyTag, DateTimeOffset> Purged)
 {
     /// <summary>The instance and the generations, before anything can be verified; null if they can't be read.</summary>
     public static (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? Peek(string path)
@@ -54,7 +57,7 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
                 RowSet rows = new(authenticator);
                 rows.Load(snapshot, authenticator);
                 rows.Require(set);
-                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, NullLogger.Instance).Load(), head);
+                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, NullLogger.Instance).Load(), head, ReadPurged(snapshot));
             }));
         }
         catch (StartupException)
@@ -121,10 +124,24 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
             }
         }
 
-        foreach (Key key in InOrder(backup.Keys.Values).Where(key => Catalogue.Deleted.ContainsKey(key.Tag)))
+        foreach (Key key in InOrder(backup.Keys.Values).Where(key => Catalogue.Deleted.ContainsKey(key.Tag) || Purged.ContainsKey(key.Tag)))
         {
             yield return $"key {NameOf(backup, key)}: destroyed since, will be destroyed again";
         }
+    }
+
+    /// <summary>A purge's entry names the tag, alone or before the reason.</summary>
+    private static Dictionary<KeyTag, DateTimeOffset> ReadPurged(Database database)
+    {
+        Dictionary<KeyTag, DateTimeOffset> purged = [];
+        database.Prepare("SELECT at, detail FROM history WHERE operation = 'deletedKeys.purge' AND outcome = 'ok' AND detail IS NOT NULL").Query(reader =>
+        {
+            if (KeyTag.TryParse(reader.GetString(1).Split(':')[0], out KeyTag tag))
+            {
+                purged[tag] = reader.GetTime(0);
+            }
+        });
+        return purged;
     }
 
     public static string NameOf(Catalogue catalogue, Key key) => $"{catalogue.Stores[key.StoreId].Name}/{key.Name} ({key.Tag.Text})";

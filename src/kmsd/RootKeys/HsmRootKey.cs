@@ -156,6 +156,9 @@ internal sealed class HsmRootKey : RootKey
         },
         CancellationToken.None);
 
+    public override Task<long> FindNewestGenerationAsync() => CallAsync(
+        TokenCall.Root, () => _token.FindRootGenerations(_instanceId).Select(number => (long)number).DefaultIfEmpty().Max(), CancellationToken.None);
+
     /// <summary>For what asks the token before there is a generation: a ceremony.</summary>
     public Token Token => _token;
 

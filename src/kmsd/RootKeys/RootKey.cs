@@ -59,6 +59,13 @@ internal abstract class RootKey : IDisposable
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned);
 
+    /// <summary>
+    /// The highest number of a generation of which the token holds keys, whether the database knows it or not: after an older one
+    /// was put back there may be later ones. 0 if there are none.
+    /// </summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<long> FindNewestGenerationAsync();
+
     /// <summary>From now on this generation carries what is made.</summary>
     public abstract void Use(long generation);
 

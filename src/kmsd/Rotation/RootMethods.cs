@@ -26,19 +26,19 @@ internal sealed class RotateRoot(RootRotation rotation, RootGenerations generati
     }
 }
 
-/// <summary>Destroys the keys of an old generation: <c>root.retire</c>. Backups from before the rotation are dead then.</summary>
+/// <summary>Destroys the keys of an old generation: <c>root.retire</c>. Backups from before are dead then, so one is made after it.</summary>
 /// <param name="generations">The generations.</param>
 /// <param name="work">Whether anything is left to be carried over, and what does the rest.</param>
 /// <param name="catalogue">Whose versions must be carried by another.</param>
 /// <param name="history">Whose segment must be vouched for by another.</param>
 /// <param name="prove">Computes the history again.</param>
-/// <param name="database">Beside the writer.</param>
+/// <param name="backUp">Copies the database.</param>
 /// <param name="writer">The writer.</param>
 /// <param name="operators">Who may.</param>
 /// <param name="clock">The time.</param>
 internal sealed class RetireRoot(
-    RootGenerations generations, RootWork work, CatalogueLedger catalogue, HistoryLog history, Func<CancellationToken, Task<HistoryVerdict>> prove,
-    DatabaseReader database, Writer writer, Operators operators, TimeProvider clock)
+    RootGenerations generations, RootWork work, CatalogueLedger catalogue, HistoryLog history, Func<CancellationToken, Task<(HistoryVerdict Verdict, IReadOnlyDictionary<long, byte[]> Checkpoints)>> prove,
+    Func<Caller?, Task> backUp, Writer writer, Operators operators, TimeProvider clock)
 {
     /// <summary>How long after the rotation the generation before must stay: time to find out that something is wrong with the new one.</summary>
     public static readonly TimeSpan Earliest = TimeSpan.FromDays(7);
@@ -53,7 +53,7 @@ internal sealed class RetireRoot(
         await RequireNothingLeftAsync(old, cancellationToken);
 
         // From here on a checkpoint vouches for what this generation linked: what is wrong in it would never be found again.
-        HistoryVerdict verdict = await prove(cancellationToken);
+        (HistoryVerdict verdict, IReadOnlyDictionary<long, byte[]> checkpoints) = await prove(cancellationToken);
         if (verdict.FirstBad is long bad)
         {
             throw new KmsException(
@@ -61,7 +61,7 @@ internal sealed class RetireRoot(
         }
 
         HistorySegment segment = history.Segments.Single(one => one.Generation == old.Number);
-        byte[] checkpoint = await segment.ComputeCheckpointAsync(read => database.ReadAsync(read, cancellationToken));
+        byte[] checkpoint = checkpoints[old.Number];
         StoredGeneration retiring = await writer.ChangeAsync(
             () =>
             {
@@ -81,6 +81,15 @@ internal sealed class RetireRoot(
             },
             cancellationToken);
         await work.FinishRetirementAsync(retiring);
+        try
+        {
+            await backUp(caller);
+        }
+        catch (KmsException exception)
+        {
+            throw new KmsException(
+                exception.Code, $"Generation {old.Number} is retired, but the backup after it wasn't made: {exception.Message} Backups from before can't be restored any more: make one (kmsctl backup).", exception);
+        }
     }
 
     private StoredGeneration Require(IEnumerable<StoredGeneration> all, long number)
@@ -119,7 +128,7 @@ internal sealed class RetireRoot(
             throw new KmsException(
                 KmsErrorCode.InvalidState,
                 $"Generation {old.Number} still vouches for rows ({string.Join(", ", left.Select(one => $"{one.Table}: {one.Rows}"))}): "
-                + "wait until they are coded anew; those of keys in quarantine must be restored or deleted first.");
+                + "wait until they are coded anew; what is in quarantine must be restored from a backup first.");
         }
     }
 }

@@ -50,7 +50,7 @@ internal sealed class RootRotation(
         {
             await RemovePlannedAsync();
             RequireThrough(catalogue.Current, generations.All);
-            StoredGeneration planned = await PlanAsync(source);
+            StoredGeneration planned = await PlanAsync(source, await root.FindNewestGenerationAsync());
             try
             {
                 StoredGeneration made = await source.Make(planned);
@@ -66,7 +66,7 @@ internal sealed class RootRotation(
                     throw;
                 }
 
-                await UndoAsync(planned);
+                await UndoAsync();
                 throw;
             }
 
@@ -84,6 +84,16 @@ internal sealed class RootRotation(
     {
         foreach (StoredGeneration planned in generations.All.Values.Where(one => one.State == GenerationState.Planned))
         {
+            // A commit that took it into use and failed may still lie whole on the disk. Only once another has taken its place is it
+            // certain that the keys are nobody's.
+            _ = await writer.ChangeAsync(
+                () =>
+                {
+                    generations.Put(planned);
+                    return true;
+                },
+                CancellationToken.None);
+            rowKeys.Remove(planned.Number);
             await root.DestroyGenerationAsync(planned);
             _ = await writer.ChangeAsync(
                 () =>
@@ -110,12 +120,12 @@ internal sealed class RootRotation(
         }
     }
 
-    private Task<StoredGeneration> PlanAsync(GenerationSource source) => writer.ChangeAsync(
+    private Task<StoredGeneration> PlanAsync(GenerationSource source, long newestInToken) => writer.ChangeAsync(
         () =>
         {
             DateTimeOffset now = clock.GetUtcNow();
             RequireThrough(catalogue.Staged, generations.Staged);
-            var planned = StoredGeneration.Plan(generations.Staged.Keys.Max() + 1, instanceId, source.Origin, now, rotateDays);
+            var planned = StoredGeneration.Plan(Math.Max(generations.Staged.Keys.Max(), newestInToken) + 1, instanceId, source.Origin, now, rotateDays);
             generations.Put(planned);
             return planned;
         },
@@ -143,11 +153,10 @@ internal sealed class RootRotation(
             CancellationToken.None);
     }
 
-    private async Task UndoAsync(StoredGeneration planned)
+    private async Task UndoAsync()
     {
         try
         {
-            rowKeys.Remove(planned.Number);
             await RemovePlannedAsync();
         }
         catch (KmsException)

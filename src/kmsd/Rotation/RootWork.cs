@@ -18,7 +18,7 @@ namespace Kmsd.Rotation;
 internal sealed class RootWork(
     RootKey root, GenerationKeys rowKeys, RootGenerations generations, RowAuthenticator authenticator, RowSet rows, Database database, DatabaseReader reader,
     Func<Instance> instance, CatalogueLedger catalogue, HistoryLog history, NoticeLog notices, Writer writer, Operators operators, TimeProvider clock,
-    ILogger<RootWork> log)
+    ILogger<RootWork> log) : IDisposable
 {
     // Few, since whoever uses a key meanwhile waits for a batch.
     private const int VersionsAtOnce = 8;
@@ -31,8 +31,16 @@ internal sealed class RootWork(
         "history_heads", "usage_mark", "deleted_keys",
     ];
 
+    // Whatever a row says of itself: a version without material of a later generation would be lost, also one of a key in quarantine.
+    private const string CarriedByNoOther = $"""
+        SELECT count(*) FROM version_material AS old WHERE generation = $1 AND NOT ({DestroyedMaterial.IsDestroyed})
+        AND NOT EXISTS (SELECT 1 FROM version_material AS new WHERE new.tag = old.tag AND new.version = old.version AND new.generation > old.generation
+            AND new.blob != zeroblob(length(new.blob)))
+        """;
+
     // What couldn't be opened: tried again after the next start.
     private readonly HashSet<(KeyTag Tag, long Generation)> _failed = [];
+    private readonly SemaphoreSlim _retirement = new(1);
     private long _recodedFor;
 
     /// <summary>One look: does all there is to do. Called every second.</summary>
@@ -63,6 +71,24 @@ internal sealed class RootWork(
     /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>storageUnavailable</c>: it goes on later.</exception>
     public async Task FinishRetirementAsync(StoredGeneration retiring)
     {
+        await _retirement.WaitAsync();
+        try
+        {
+            if (generations.All[retiring.Number].State == GenerationState.Retiring)
+            {
+                await FinishAsync(retiring);
+            }
+        }
+        finally
+        {
+            _ = _retirement.Release();
+        }
+    }
+
+    public void Dispose() => _retirement.Dispose();
+
+    private async Task FinishAsync(StoredGeneration retiring)
+    {
         rowKeys.Remove(retiring.Number);
         while (await writer.ChangeAsync(() => catalogue.DestroyMaterial(retiring.Number, RowsAtOnce), CancellationToken.None, erases: true) > 0)
         {
@@ -91,6 +117,7 @@ internal sealed class RootWork(
         from => (IReadOnlyList<(string, long)>)
         [
             .. s_tables.Select(table => (table, from.Prepare($"SELECT count(*) FROM {table} WHERE mac_generation = $1").BindAll(generation).QueryNumber()))
+                .Append(("version_material", from.Prepare(CarriedByNoOther).BindAll(generation).QueryNumber()))
                 .Where(found => found.Item2 > 0),
         ],
         cancellationToken);

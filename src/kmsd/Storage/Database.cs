@@ -133,6 +133,23 @@ internal sealed class Database : IDisposable
     /// <summary>A backup becomes the database: its manifest goes.</summary>
     public void RemoveManifest() => Execute("DROP TABLE backup_manifest");
 
+    /// <summary>What is wrong with the file itself, such as an index that doesn't fit its table (PRAGMA integrity_check); null if nothing is.</summary>
+    /// <param name="table">Of one table and its indexes; null: of all.</param>
+    public string? FindDamage(string? table = null)
+    {
+        string? damage = null;
+        try
+        {
+            Prepare(table is null ? "PRAGMA integrity_check(1)" : $"PRAGMA integrity_check({table})").Query(reader => damage ??= reader.GetString(0) is "ok" ? null : reader.GetString(0));
+        }
+        catch (SqliteException exception)
+        {
+            return exception.Message;
+        }
+
+        return damage;
+    }
+
     /// <summary>The names of the tables, in order.</summary>
     public IReadOnlyList<string> ReadTables()
     {

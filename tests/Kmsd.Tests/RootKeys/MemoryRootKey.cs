@@ -188,6 +188,8 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         });
     }
 
+    public override Task<long> FindNewestGenerationAsync() => Task.FromResult(_keys.Keys.Max());
+
     public override void Use(long generation) => _generation = _keys.ContainsKey(generation) ? generation : throw new ArgumentException("It isn't there.", nameof(generation));
 
     public override Task DestroyGenerationAsync(StoredGeneration generation)
