@@ -356,6 +356,8 @@ internal sealed class Database : IDisposable
 
     private void Configure()
     {
+        // KiB, of pages that are kept: half of the default. The kernel keeps the others.
+        Execute("PRAGMA cache_size = -1024");
         Execute("PRAGMA journal_mode = WAL");
         Execute("PRAGMA secure_delete = ON");
         Execute("PRAGMA trusted_schema = OFF");
