@@ -29,7 +29,8 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
             // The segments after the head: one that was begun since may be among them, and isn't reached.
             HistoryHead last = history.Committed;
             IReadOnlyList<HistorySegment> segments = history.Segments;
-            using GenerationKeys keys = await DeriveKeysAsync(segments, cancellationToken);
+            using GenerationKeys keys = await root.DeriveKeysAsync(
+                TokenAccess.HistoryKeyLabel, segments.Where(segment => segment.Checkpoint is null).Select(segment => segment.Generation), cancellationToken);
             using HistoryVerifier verifier = new(keys, segments, instanceId);
             while (await database.ReadAsync(from => verifier.ReadPage(from, last.Sequence), cancellationToken))
             {
@@ -40,25 +41,6 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
             return verdict.IsGood && await database.ReadAsync(from => from.FindDamage("history"), cancellationToken) is string damage
                 ? throw new KmsException(KmsErrorCode.IntegrityFailure, $"The entries are as they were written, but an index hides some of them: {damage}.")
                 : (verdict, verifier.Checkpoints);
-        }
-    }
-
-    private async Task<GenerationKeys> DeriveKeysAsync(IReadOnlyList<HistorySegment> segments, CancellationToken cancellationToken)
-    {
-        GenerationKeys keys = new();
-        try
-        {
-            foreach (HistorySegment segment in segments.Where(segment => segment.Checkpoint is null))
-            {
-                keys.Add(segment.Generation, await root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, segment.Generation, cancellationToken));
-            }
-
-            return keys;
-        }
-        catch
-        {
-            keys.Dispose();
-            throw;
         }
     }
 }

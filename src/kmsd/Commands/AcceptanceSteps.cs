@@ -17,8 +17,6 @@ namespace Kmsd.Commands;
 /// <summary>What <c>recover</c> and <c>restore</c> share.</summary>
 internal static class AcceptanceSteps
 {
-    private const int MostReasonCharacters = 100;
-
     public static ILoggerFactory Logs() => LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Warning).AddConsole(console =>
     {
         console.FormatterName = ConsoleFormatterNames.Systemd;
@@ -26,11 +24,15 @@ internal static class AcceptanceSteps
     }));
 
     /// <exception cref="StartupException">64</exception>
-    public static void CheckReason(string reason)
+    public static string CheckReason(string? reason)
     {
-        if (reason.Length is < 1 or > MostReasonCharacters || reason.Any(char.IsControl))
+        try
         {
-            throw CommandLine.Usage($"A reason is 1 to {MostReasonCharacters} characters, without control characters.");
+            return Reason.Check(reason ?? throw CommandLine.Usage("Say why: --reason TEXT. It is kept in the history."));
+        }
+        catch (KmsException exception)
+        {
+            throw CommandLine.Usage(exception.Message);
         }
     }
 

@@ -97,9 +97,6 @@ internal sealed class Installation : IDisposable
     /// <summary>The time that the daemon saw last, before this start.</summary>
     public DateTimeOffset LastSeenAt { get; }
 
-    /// <summary>The keys of every generation that vouch for rows; a rotation adds one, a retirement removes one.</summary>
-    public GenerationKeys RowKeys => _rowKeys;
-
     /// <summary>Opens and proves everything, in order, and settles what was left open.</summary>
     /// <param name="path">Of the database.</param>
     /// <param name="openRoot">Opens the root key by its generations; what it gives is taken over.</param>
@@ -402,24 +399,7 @@ internal sealed class Installation : IDisposable
                 : AnchorPolicy.Judge(Instance.Lineage, Rows.Committed, sequence => Database.Load(from => HistoryHead.FindLink(from, sequence, Instance.Id)), Anchor, Instance.Supersedes);
         }
 
-        public async Task<GenerationKeys> DeriveAsync(string label, IEnumerable<long> generations)
-        {
-            GenerationKeys keys = new();
-            try
-            {
-                foreach (long generation in generations)
-                {
-                    keys.Add(generation, await Root.DeriveKeyAsync(label, generation, CancellationToken.None));
-                }
-
-                return keys;
-            }
-            catch
-            {
-                keys.Dispose();
-                throw;
-            }
-        }
+        public Task<GenerationKeys> DeriveAsync(string label, IEnumerable<long> generations) => Root.DeriveKeysAsync(label, generations, CancellationToken.None);
 
         public void HandOver() => _isHandedOver = true;
 

@@ -2,8 +2,8 @@ using System.Globalization;
 using Kmsd.Configuration;
 using Kmsd.Hosting;
 using Kmsd.Integrity;
-using Kmsd.Recovery;
 using Kmsd.Metrics;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Storage;
 using Microsoft.Extensions.Logging;
@@ -25,12 +25,7 @@ internal static class Recover
             throw CommandLine.Usage("Say what is to be accepted: --accept-rollback.");
         }
 
-        if (arguments.Reason is null)
-        {
-            throw CommandLine.Usage("Say why: --reason TEXT. It is kept in the history.");
-        }
-
-        AcceptanceSteps.CheckReason(arguments.Reason);
+        _ = AcceptanceSteps.CheckReason(arguments.Reason);
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
         using ILoggerFactory logs = AcceptanceSteps.Logs();
         using DaemonMeter meter = new(clock);

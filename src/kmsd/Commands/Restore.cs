@@ -4,8 +4,8 @@ using Kmsd.Configuration;
 using Kmsd.History;
 using Kmsd.Hosting;
 using Kmsd.Integrity;
-using Kmsd.Recovery;
 using Kmsd.Metrics;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Storage;
 using Microsoft.Extensions.Logging;
@@ -32,7 +32,7 @@ internal static class Restore
 
         if (arguments.Reason is not null)
         {
-            AcceptanceSteps.CheckReason(arguments.Reason);
+            _ = AcceptanceSteps.CheckReason(arguments.Reason);
         }
 
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);

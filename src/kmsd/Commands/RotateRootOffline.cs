@@ -4,7 +4,6 @@ using Kmsd.Access;
 using Kmsd.Configuration;
 using Kmsd.Custody;
 using Kmsd.Hosting;
-using Kmsd.Keys;
 using Kmsd.Metrics;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
@@ -29,7 +28,7 @@ internal static class RotateRootOffline
             throw CommandLine.Usage(refusal);
         }
 
-        string reason = CheckReason(arguments.Reason);
+        string reason = AcceptanceSteps.CheckReason(arguments.Reason);
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
         using ILoggerFactory logs = AcceptanceSteps.Logs();
         using DaemonMeter meter = new(clock);
@@ -92,23 +91,6 @@ internal static class RotateRootOffline
         foreach (StoredShare share in custody.Rows(made.Number, now))
         {
             share.Put(installation.Database, installation.Authenticator, installation.Rows);
-        }
-    }
-
-    private static string CheckReason(string? reason)
-    {
-        if (reason is null)
-        {
-            throw CommandLine.Usage("Say why: --reason TEXT. It is kept in the history.");
-        }
-
-        try
-        {
-            return Reason.Check(reason);
-        }
-        catch (KmsException exception)
-        {
-            throw CommandLine.Usage(exception.Message);
         }
     }
 }

@@ -9,7 +9,6 @@ using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Storage;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 
 namespace Kmsd.Commands;
 
@@ -54,11 +53,7 @@ internal static class VerifyShares
 
     private static async Task RecordAsync(string path, DaemonOptions options, OpenedCustody opened, DateTimeOffset now, TimeProvider clock)
     {
-        using ILoggerFactory logs = LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Warning).AddConsole(console =>
-        {
-            console.FormatterName = ConsoleFormatterNames.Systemd;
-            console.LogToStandardErrorThreshold = LogLevel.Trace;
-        }));
+        using ILoggerFactory logs = AcceptanceSteps.Logs();
         using DaemonMeter meter = new(clock);
         using Installation installation = await Installation.OpenAsync(
             path, generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options.Anchor, judge: null, meter, clock, logs);

@@ -1,6 +1,5 @@
 using System.Globalization;
 using Kms.Client.Protocol;
-using Kms.Hsm;
 using Kmsd.Access;
 using Kmsd.History;
 using Kmsd.Hosting;
@@ -40,13 +39,8 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
             return null;
         }
 
-        using GenerationKeys keys = new();
-        foreach (StoredGeneration generation in generations.Where(one => one.IsInToken))
-        {
-            SecretBytes key = await root.DeriveKeyAsync(TokenAccess.RowsKeyLabel, generation.Number, CancellationToken.None);
-            keys.Add(generation.Number, key);
-        }
-
+        using GenerationKeys keys = await root.DeriveKeysAsync(
+            TokenAccess.RowsKeyLabel, generations.Where(one => one.IsInToken).Select(one => one.Number), CancellationToken.None);
         try
         {
             using var database = Database.OpenForReading(path);

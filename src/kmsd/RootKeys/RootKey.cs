@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kms.Hsm;
+using Kmsd.Storage;
 
 namespace Kmsd.RootKeys;
 
@@ -43,6 +44,27 @@ internal abstract class RootKey : IDisposable
     /// <summary>A 32-byte key for one use, derived by a generation's mac key; the caller owns it.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task<SecretBytes> DeriveKeyAsync(string label, long generation, CancellationToken cancellationToken);
+
+    /// <summary>The same of several generations; the caller owns them.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public async Task<GenerationKeys> DeriveKeysAsync(string label, IEnumerable<long> generations, CancellationToken cancellationToken)
+    {
+        GenerationKeys keys = new();
+        try
+        {
+            foreach (long generation in generations)
+            {
+                keys.Add(generation, await DeriveKeyAsync(label, generation, cancellationToken));
+            }
+
+            return keys;
+        }
+        catch
+        {
+            keys.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>A version's material, carried by the current generation: opened, sealed again, opened again and compared, in the token where it is held there.</summary>
     /// <param name="material">Carried by an older generation.</param>
