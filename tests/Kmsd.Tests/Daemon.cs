@@ -218,13 +218,16 @@ internal sealed class Daemon : IAsyncDisposable
         Assert.Equal(rows, Sql(sql));
     }
 
-    /// <summary>Runs a statement beside the daemon; how many rows it changed.</summary>
+    /// <summary>Runs a statement beside the daemon, once its answered uses are in the database; how many rows it changed.</summary>
     public int Sql(string sql) => Run(sql, command => command.ExecuteNonQuery());
 
     public object? Query(string sql) => Run(sql, command => command.ExecuteScalar());
 
     public T Run<T>(string sql, Func<SqliteCommand, T> run)
     {
+#pragma warning disable VSTHRD002 // The writer needs no thread of the test's.
+        _installation?.Writer.SettleAsync(CancellationToken.None).GetAwaiter().GetResult();
+#pragma warning restore VSTHRD002
         using SqliteConnection connection = new($"Data Source={Path};Pooling=False");
         connection.Open();
         using SqliteCommand command = connection.CreateCommand();

@@ -11,7 +11,7 @@ namespace Kmsd.Audit;
 /// Computes the whole chain again, up to the entry that this daemon has committed last: <c>history.verify</c>. One at a time;
 /// erasing waits for it.
 /// </summary>
-internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, DatabaseReader database, RootKey root, byte[] instanceId, Operators operators)
+internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, Writer writer, DatabaseReader database, RootKey root, byte[] instanceId, Operators operators)
 {
     public async Task<VerifyHistoryResult> RunAsync(Caller caller, CancellationToken cancellationToken)
     {
@@ -27,7 +27,8 @@ internal sealed class VerifyHistory(HistoryLog history, HistoryErasure erasure, 
         using (await erasure.HoldAsync(cancellationToken))
         {
             // The segments after the head: one that was begun since may be among them, and isn't reached.
-            HistoryHead last = history.Committed;
+            await writer.SettleAsync(cancellationToken);
+            HistoryHead last = history.InDatabase;
             IReadOnlyList<HistorySegment> segments = history.Segments;
             using GenerationKeys keys = await root.DeriveKeysAsync(
                 TokenAccess.HistoryKeyLabel, segments.Where(segment => segment.Checkpoint is null).Select(segment => segment.Generation), cancellationToken);

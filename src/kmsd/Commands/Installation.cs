@@ -50,7 +50,7 @@ internal sealed class Installation : IDisposable
         Anchor = isAnchored ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, last, clock, logs.CreateLogger<Anchor>()) : null;
         Writer = new Writer(
             Database, [Authenticator, Generations, Catalogue, Rows, History, Notices], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>());
-        Reader = new DatabaseReader(proof.Path);
+        Reader = new DatabaseReader(proof.Path, Writer);
         ReaderAuthenticator = new RowAuthenticator(_rowKeys, Instance.Id, Authenticator.Generation);
         LastSeenAt = Database.Load(from => SeenTime.Read(from, Authenticator));
     }

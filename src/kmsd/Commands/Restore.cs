@@ -21,7 +21,7 @@ internal static class Restore
     public const string Word = "restore";
 
     private const string TemporaryName = Database.FileName + ".restoring";
-    private static readonly string[] s_beside = ["-wal", "-shm"];
+    private static readonly string[] s_beside = ["-wal", "-shm", HistoryTail.Suffix];
 
     public static async Task RunAsync(CommandLine arguments, TimeProvider clock, OperatorConsole terminal)
     {

@@ -24,8 +24,11 @@ namespace Kmsd.Commands;
 /// <summary>Serving: everything is opened and checked in order, wired by hand, and closed in the opposite order.</summary>
 internal static class Serve
 {
-    // Enough to fill a commit, and little enough that somebody else's request needn't wait long.
-    private const int RequestsRunningAUser = 16;
+    // Enough to fill a commit.
+    private const int RequestsRunningAlone = 64;
+
+    // While two users ask, each has at most half of the processors at work: then the other's request needn't wait for one of his.
+    private static readonly int s_requestsRunningBesideOthers = Math.Max(1, Environment.ProcessorCount / 2);
 
     public static async Task RunAsync(CommandLine arguments, TimeProvider clock)
     {
@@ -77,7 +80,7 @@ internal static class Serve
         ConnectionLimits limits = new(options.MaxMessageBytes, options.MaxInFlight, options.FirstRequestTimeout);
         RpcConnection.Service shared = new(
             operations, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
-            new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
+            new CallerShares(RequestsRunningAlone, s_requestsRunningBesideOthers, clock), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             installation.Hub, new RpcMeter(meter));
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
         using Service service = new(server, writer, cache, due, rootWork, options.CacheIdle, clock);
@@ -119,7 +122,7 @@ internal static class Serve
         ChangeKey change = new(catalogue, history, notices, writer, clock);
         HistoryReader reader = new(installation.Reader);
         RootStatus status = new(installation.Generations, installation.Shares);
-        VerifyHistory verify = new(history, installation.Erasure, installation.Reader, root, installation.Instance.Id, operators);
+        VerifyHistory verify = new(history, installation.Erasure, writer, installation.Reader, root, installation.Instance.Id, operators);
         return new Operations
         {
             CreateKey = new CreateKey(

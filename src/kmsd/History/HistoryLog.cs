@@ -9,8 +9,9 @@ using Kmsd.Storage;
 namespace Kmsd.History;
 
 /// <summary>
-/// The record of every use and change: one row an entry, chained, with one sealed head row that each batch overwrites.
-/// Appended to, and erased from, by the writer alone.
+/// The record of every use and change: one row an entry, chained, with one sealed head row that each transaction overwrites.
+/// Batches of uses alone stand in a <see cref="HistoryTail"/> until the next transaction. Appended to, and erased from, by the
+/// writer alone.
 /// </summary>
 internal sealed class HistoryLog : IBatchParticipant, IDisposable
 {
@@ -18,7 +19,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     public const string PurgeOperation = "history.purge";
 
     private const string InsertEntry = $"""
-        INSERT INTO history ({StoredEntry.Columns}, salt, digest, link)
+        INSERT INTO history (sequence, salt, digest, link, {StoredEntry.EncodedColumns})
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
         """;
 
@@ -32,9 +33,14 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     private readonly RowAuthenticator _authenticator;
     private readonly RowSet _rows;
     private readonly RowEncoding _encoding = new();
+    private readonly HistoryTail _tail;
+    private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+    private byte[] _record = new byte[1024];
 
     // Boxed, so that a reader never sees half of a new value.
     private volatile object _committed;
+    private volatile object _inDatabase;
+    private bool _isDeferred;
     private HistoryHead _staged;
     private HistoryHead _mark;
     private ImmutableList<HistorySegment> _stagedSegments;
@@ -44,12 +50,18 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     private HistoryRatchet? _next;
     private bool _isNextMarked;
 
-    /// <summary>Takes the chain up where the head row says it ends.</summary>
+    /// <summary>
+    /// Takes the chain up where the head row says it ends, and takes in what continues it in the tail, which the death of the
+    /// process before may have left there.
+    /// </summary>
     /// <param name="database">The writer's.</param>
     /// <param name="authenticator">The writer's.</param>
     /// <param name="rows">Which rows there are, told by the head row.</param>
     /// <param name="key">The first key of the last segment's ratchet; stays the caller's, who zeroes it.</param>
-    /// <exception cref="StartupException">The head row doesn't verify, or the entries don't end where it says. Entries themselves are not read here.</exception>
+    /// <exception cref="StartupException">
+    /// The head row doesn't verify, or the entries don't end where it says, or the tail can't be read or taken in. Entries of the
+    /// database are not read here.
+    /// </exception>
     public HistoryLog(Database database, RowAuthenticator authenticator, RowSet rows, SecretBytes key)
     {
         _database = database;
@@ -60,7 +72,35 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _committed = _staged;
         _segments = _stagedSegments = _markedSegments = [.. HistorySegment.ReadAll(database, authenticator)];
         _ratchet = new HistoryRatchet(key, _segments[^1].First, _staged.Sequence + 1);
+        _inDatabase = _staged;
+        try
+        {
+            _tail = new HistoryTail(database.FilePath + HistoryTail.Suffix);
+            TakenIn = TakeIn(_tail.ReadFile());
+        }
+        catch (Exception exception)
+        {
+            _ratchet.Dispose();
+            _tail?.Dispose();
+            if (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new StartupException(
+                    ExitCode.CannotCreate, $"{database.FilePath}{HistoryTail.Suffix} can't be opened: {exception.Message} It must belong to the user that runs kmsd.", exception);
+            }
+
+            throw;
+        }
     }
+
+    /// <summary>How many entries the process before had written beside the database alone.</summary>
+    public long TakenIn { get; }
+
+    /// <summary>The last entry that stands in the database; what follows it stands in the tail.</summary>
+    public HistoryHead InDatabase => (HistoryHead)_inDatabase;
+
+    public bool HasDeferred => !_tail.IsEmpty;
+
+    public bool MayDefer => _tail.HasRoom;
 
     /// <summary>The last entry that is committed.</summary>
     public HistoryHead Committed => (HistoryHead)_committed;
@@ -109,16 +149,49 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     public long Append(HistoryEntry entry)
     {
         StoredEntry stored = entry.ToStored(_staged.Sequence + 1);
-        byte[] salt = RandomNumberGenerator.GetBytes(HistoryChain.SaltLength);
-        byte[] digest = HistoryChain.Digest(salt, stored.Encode(_encoding).Bytes);
+        ReadOnlySpan<byte> encoded = stored.Encode(_encoding).Bytes;
+        Span<byte> salt = stackalloc byte[HistoryChain.SaltLength];
+        RandomPool.Take(salt);
+        Span<byte> digest = stackalloc byte[HistoryChain.LinkLength];
+        _hash.AppendData(salt);
+        _hash.AppendData(encoded);
+        _ = _hash.GetHashAndReset(digest);
         byte[] link = (_next ?? _ratchet).Link(_staged.Link, stored.Sequence, digest);
-        _database.Prepare(InsertEntry).BindAll(
-            stored.Sequence, stored.At.ToUnixTimeMilliseconds(), stored.Scope, stored.StoreId, stored.Tag, stored.Version, stored.Operation,
-            stored.Principal, stored.Uid, stored.ProcessId, stored.Unit, stored.Outcome, stored.Detail, stored.Items, stored.ContextDigest,
-            salt, digest, link).Execute();
+        int length = HistoryRecord.LengthOf(encoded.Length);
+        if (_record.Length < length)
+        {
+            _record = new byte[length];
+        }
+
+        var record = HistoryRecord.Write(_record.AsSpan(0, length), stored.Sequence, salt, digest, link, encoded);
+        if (_isDeferred)
+        {
+            _tail.Append(record);
+        }
+        else
+        {
+            Insert(record);
+        }
+
         _staged = new HistoryHead(stored.Sequence, link);
         return stored.Sequence;
     }
+
+    public void Begin(bool isDeferred)
+    {
+        _isDeferred = isDeferred;
+        if (!isDeferred)
+        {
+            ReadOnlySpan<byte> rest = _tail.Records;
+            while (HistoryRecord.TryRead(rest, out HistoryRecord record))
+            {
+                Insert(record);
+                rest = rest[record.Bytes.Length..];
+            }
+        }
+    }
+
+    public void Defer() => _tail.Write();
 
     /// <summary>
     /// Erases entries: content and salt go, digest and link stay, and an entry that names them is appended; a gap that no such
@@ -141,6 +214,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
             Items = sequences.Count,
             ContextDigest = DigestOf(sequences),
         });
+        _tail.WipeAtRestart();
         Statement erase = _database.Prepare(EraseEntry);
         foreach (long sequence in sequences)
         {
@@ -179,7 +253,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     public void Flush(bool isFull)
     {
-        if (_staged.Sequence != Committed.Sequence || _rows.Staged.Epoch != _rows.Committed.Epoch)
+        if (_staged.Sequence != InDatabase.Sequence || _rows.Staged.Epoch != _rows.Committed.Epoch)
         {
             _staged.Update(_database, _authenticator, _rows.Staged);
         }
@@ -197,10 +271,20 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         }
 
         _ratchet.Commit(_staged.Sequence + 1);
+        if (_isDeferred)
+        {
+            _tail.Commit();
+        }
+        else
+        {
+            _inDatabase = _staged;
+            _tail.Restart();
+        }
     }
 
     public void Rollback()
     {
+        _tail.Rollback();
         _staged = Committed;
         _stagedSegments = _segments;
         DropNext();
@@ -210,7 +294,54 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     {
         DropNext();
         _ratchet.Dispose();
+        _tail.Dispose();
+        _hash.Dispose();
     }
+
+    /// <summary>Puts what continues the chain into the database; what follows something that doesn't isn't looked at.</summary>
+    private long TakeIn(ReadOnlySpan<byte> rest)
+    {
+        HistoryHead last = _staged;
+        List<byte[]> found = [];
+        while (HistoryRecord.TryRead(rest, out HistoryRecord record) && Continues(record, last))
+        {
+            found.Add(record.Bytes.ToArray());
+            last = new HistoryHead(record.Sequence, record.Link.ToArray());
+            rest = rest[record.Bytes.Length..];
+        }
+
+        if (found.Count == 0)
+        {
+            return 0;
+        }
+
+        _database.WriteAtStart(database =>
+        {
+            database.SetFullySynchronous(true);
+            database.Execute("BEGIN IMMEDIATE");
+            foreach (byte[] bytes in found)
+            {
+                _ = HistoryRecord.TryRead(bytes, out HistoryRecord record);
+                Insert(record);
+            }
+
+            last.Update(database, _authenticator, SetAtStart);
+            database.Execute("COMMIT");
+        });
+        _staged = _mark = last;
+        _committed = _inDatabase = last;
+        _ratchet.Commit(last.Sequence + 1);
+        return found.Count;
+    }
+
+    /// <summary>True if a record is the next of the chain: nobody without the token can have made it.</summary>
+    private bool Continues(HistoryRecord record, HistoryHead last) =>
+        record.Sequence == last.Sequence + 1
+        && HistoryChain.Digest(record.Salt, record.Entry).AsSpan().SequenceEqual(record.Digest)
+        && CryptographicOperations.FixedTimeEquals(_ratchet.Link(last.Link, record.Sequence, record.Digest), record.Link);
+
+    private void Insert(HistoryRecord record) => _database.Prepare(InsertEntry).ExecuteEncoded(
+        record.Sequence, new Blobs(record.Salt, record.Digest, record.Link), record.Entry, RowEncoding.FieldsOfStart);
 
     private void DropNext()
     {

@@ -10,6 +10,10 @@ internal sealed record StoredEntry
     public const string Columns =
         "sequence, at, scope, store_id, tag, version, operation, principal, uid, pid, unit, outcome, detail, items, context_digest";
 
+    /// <summary>The columns of what <see cref="Encode"/> writes, in its order.</summary>
+    public const string EncodedColumns =
+        "at, scope, operation, principal, uid, pid, unit, store_id, tag, version, outcome, detail, items, context_digest";
+
     /// <summary>How many <see cref="Columns"/> there are.</summary>
     public const int ColumnCount = 15;
 
@@ -43,7 +47,7 @@ internal sealed record StoredEntry
 
     public byte[]? ContextDigest { get; init; }
 
-    /// <summary>Encodes every field but the number, which the link covers.</summary>
+    /// <summary>Encodes every field but the number, which the link covers, in the order of <see cref="EncodedColumns"/>.</summary>
     public RowEncoding Encode(RowEncoding encoding) => encoding
         .Start("history").Add(At).Add(Scope).Add(Operation).Add(Principal).Add(Uid).Add(ProcessId).Add(Unit).Add(StoreId).Add(Tag)
         .Add(Version).Add(Outcome).Add(Detail).Add(Items).Add(ContextDigest);

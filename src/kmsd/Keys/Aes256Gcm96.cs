@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using Kms.Client.Protocol;
 using Kms.Hsm;
+using Kmsd.Hosting;
 
 namespace Kmsd.Keys;
 
@@ -44,7 +45,7 @@ internal static class Aes256Gcm96
     public static byte[] Encrypt(SecretBytes key, ReadOnlySpan<byte> plaintext, ReadOnlySpan<byte> additionalData)
     {
         Span<byte> nonce = stackalloc byte[NonceLength];
-        RandomNumberGenerator.Fill(nonce);
+        RandomPool.Take(nonce);
         return Encrypt(key, nonce, plaintext, additionalData);
     }
 

@@ -311,15 +311,10 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         _usedVersions[(key.Tag, version.Number)] = version;
     }
 
-    public void Mark() => _mark = Staged;
+    public bool MayDefer => !_mustWriteUsage && _usesUnwritten < MostUsesUnwritten;
 
-    public void ReturnToMark() => Staged = _mark;
-
-    /// <summary>
-    /// Counters are written with every commit that reaches the disk, and after so many uses; what they lack after a crash is
-    /// counted again out of the history, from the mark on.
-    /// </summary>
-    public void Flush(bool isFull)
+    /// <summary>Remembers which counters are to be written, with some later commit.</summary>
+    public void Defer()
     {
         foreach ((KeyTag tag, Key key) in _usedKeys)
         {
@@ -330,7 +325,19 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         {
             _unwrittenVersions[name] = version;
         }
+    }
 
+    public void Mark() => _mark = Staged;
+
+    public void ReturnToMark() => Staged = _mark;
+
+    /// <summary>
+    /// Counters are written with every commit that reaches the disk, and after so many uses; what they lack after a crash is
+    /// counted again out of the history, from the mark on.
+    /// </summary>
+    public void Flush(bool isFull)
+    {
+        Defer();
         if (_usage == _writtenUsage || (!isFull && !_mustWriteUsage && _usesUnwritten + _usesInBatch < MostUsesUnwritten))
         {
             return;

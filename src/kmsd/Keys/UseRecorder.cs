@@ -36,7 +36,9 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
         await request.Completion;
     }
 
-    private void Apply(KeyUse use)
+    /// <param name="use">What was done.</param>
+    /// <param name="mayReserve">The batch is a transaction that reaches the disk.</param>
+    private void Apply(KeyUse use, bool mayReserve)
     {
         Key key = catalogue.Staged.Require(use.Caller, KeyReference.Of(use.Tag), use.Action);
         KeyVersion version = key.Usable(use.Version);
@@ -48,7 +50,7 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
 
         // A use is refused before it has written anything.
         List<KeyVersion> others = [.. use.AlsoTouched.Select(key.Usable)];
-        if (Reserves(use))
+        if (mayReserve && Reserves(use))
         {
             version = version with { EncryptionsReserved = version.MostEncryptions + KeyLimits.EncryptionsReservedAtOnce };
             key = key.With(version);
@@ -91,12 +93,16 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
     {
         private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        // Asked by the writer, whose thread alone may look at what is staged.
-        public override bool IsChange => recorder.Reserves(use);
+        private bool? _reserves;
+
+        // Asked by the writer, whose thread alone may look at what is staged; once, so that it doesn't change within a batch.
+        public override bool IsChange => _reserves ??= recorder.Reserves(use);
+
+        public override bool MayBeDeferred => true;
 
         public Task Completion => _completion.Task;
 
-        public override void Apply() => recorder.Apply(use);
+        public override void Apply() => recorder.Apply(use, IsChange);
 
         public override void Succeed() => _completion.SetResult();
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using Kms.Client.Protocol;
 using Kmsd.Hosting;
 using Microsoft.Data.Sqlite;
+using SQLitePCL;
 
 namespace Kmsd.Storage;
 
@@ -23,6 +24,17 @@ internal sealed class Database : IDisposable
     private readonly SqliteConnection _connection;
     private readonly Dictionary<string, Statement> _statements = new(StringComparer.Ordinal);
     private bool _fullySynchronous;
+
+    /// <summary>
+    /// Before the first connection: each has one user at a time, and nobody asks for statistics of memory, so SQLite needs no locks
+    /// of its own around every call (multi-thread mode). Where somebody has begun with SQLite already, it keeps them.
+    /// </summary>
+    static Database()
+    {
+        Batteries_V2.Init();
+        _ = raw.sqlite3_config(raw.SQLITE_CONFIG_MULTITHREAD);
+        _ = raw.sqlite3_config(raw.SQLITE_CONFIG_MEMSTATUS, 0);
+    }
 
     private Database(SqliteConnection connection) => _connection = connection;
 

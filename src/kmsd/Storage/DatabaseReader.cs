@@ -5,13 +5,15 @@ namespace Kmsd.Storage;
 /// query should be short, since one that runs keeps the write-ahead log from being emptied.
 /// </summary>
 /// <param name="path">Of a database that the writer has opened and checked.</param>
-internal sealed class DatabaseReader(string path) : IDisposable
+/// <param name="writer">Puts first into the database what it has answered.</param>
+internal sealed class DatabaseReader(string path, Writer writer) : IDisposable
 {
     private readonly SemaphoreSlim _turn = new(1);
     private Database? _database;
 
     public async Task<T> ReadAsync<T>(Func<Database, T> read, CancellationToken cancellationToken)
     {
+        await writer.SettleAsync(cancellationToken);
         await _turn.WaitAsync(cancellationToken);
         try
         {

@@ -18,6 +18,7 @@ internal sealed class LogKeeper(string path, Writer writer, ILogger<LogKeeper> l
     /// <summary>One look; called every second.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)
     {
+        await writer.SettleAsync(cancellationToken);
         FileInfo file = new(path + "-wal");
         try
         {

@@ -12,6 +12,9 @@ internal sealed class RowEncoding
     /// <summary>The version of this encoding, stored with each row.</summary>
     public const int Version = 1;
 
+    /// <summary>How many fields <see cref="Start"/> writes.</summary>
+    public const int FieldsOfStart = 3;
+
     private const byte Null = 0;
     private const byte Number = 1;
     private const byte Blob = 2;
@@ -90,6 +93,9 @@ internal sealed class RowEncoding
         return this;
     }
 
+    /// <summary>The fields of an encoding, from the first on; ends at whatever is no field.</summary>
+    public static FieldReader Read(ReadOnlySpan<byte> encoding) => new(encoding);
+
     private RowEncoding AddNull()
     {
         Reserve(1)[0] = Null;
@@ -106,5 +112,60 @@ internal sealed class RowEncoding
         Span<byte> field = _buffer.AsSpan(_length, count);
         _length += count;
         return field;
+    }
+
+    /// <summary>One field after the other.</summary>
+    internal ref struct FieldReader(ReadOnlySpan<byte> encoding)
+    {
+        private ReadOnlySpan<byte> _rest = encoding;
+
+        /// <summary>What kind of field this is.</summary>
+        public byte Kind { get; private set; }
+
+        public long Integer { get; private set; }
+
+        /// <summary>Of a blob, or of a text in UTF-8.</summary>
+        public ReadOnlySpan<byte> Value { get; private set; }
+
+        public readonly bool IsNull => Kind == Null;
+
+        public readonly bool IsNumber => Kind == Number;
+
+        public readonly bool IsText => Kind == Text;
+
+        /// <summary>True once everything was read.</summary>
+        public readonly bool IsAtEnd => _rest.IsEmpty;
+
+        /// <summary>False where no whole field follows.</summary>
+        public bool MoveNext()
+        {
+            if (_rest.IsEmpty)
+            {
+                return false;
+            }
+
+            Kind = _rest[0];
+            int length;
+            switch (Kind)
+            {
+                case Null:
+                    length = 1;
+                    break;
+                case Number when _rest.Length > sizeof(long):
+                    Integer = BinaryPrimitives.ReadInt64BigEndian(_rest[1..]);
+                    length = 1 + sizeof(long);
+                    break;
+                case Blob or Text when _rest.Length > sizeof(uint) && BinaryPrimitives.ReadUInt32BigEndian(_rest[1..]) <= (uint)(_rest.Length - 1 - sizeof(uint)):
+                    int count = BinaryPrimitives.ReadInt32BigEndian(_rest[1..]);
+                    Value = _rest.Slice(1 + sizeof(uint), count);
+                    length = 1 + sizeof(uint) + count;
+                    break;
+                default:
+                    return false;
+            }
+
+            _rest = _rest[length..];
+            return true;
+        }
     }
 }

@@ -30,6 +30,48 @@ internal sealed class Statement(SqliteConnection connection, string sql)
         return this;
     }
 
+    /// <summary>Runs with what comes as bytes, without making objects of it: the way of every use.</summary>
+    /// <param name="number">The first parameter.</param>
+    /// <param name="blobs">The next ones.</param>
+    /// <param name="encoding">The last ones: the fields of a row's encoding.</param>
+    /// <param name="skipped">How many fields of it are left out at its beginning.</param>
+    public void ExecuteEncoded(long number, Blobs blobs, ReadOnlySpan<byte> encoding, int skipped)
+    {
+        sqlite3_stmt statement = _prepared ??= Prepare();
+        try
+        {
+            Check(raw.sqlite3_bind_int64(statement, 1, number));
+            Check(raw.sqlite3_bind_blob(statement, 2, blobs.First));
+            Check(raw.sqlite3_bind_blob(statement, 3, blobs.Second));
+            Check(raw.sqlite3_bind_blob(statement, 4, blobs.Third));
+            int position = 5;
+            RowEncoding.FieldReader fields = RowEncoding.Read(encoding);
+            while (fields.MoveNext())
+            {
+                if (skipped > 0)
+                {
+                    skipped--;
+                    continue;
+                }
+
+                Check(fields switch
+                {
+                    { IsNull: true } => raw.sqlite3_bind_null(statement, position),
+                    { IsNumber: true } => raw.sqlite3_bind_int64(statement, position, fields.Integer),
+                    { IsText: true } => raw.sqlite3_bind_text(statement, position, fields.Value),
+                    _ => raw.sqlite3_bind_blob(statement, position, fields.Value),
+                });
+                position++;
+            }
+
+            Step(statement);
+        }
+        finally
+        {
+            _ = raw.sqlite3_reset(statement); // Says again what the step said.
+        }
+    }
+
     public void Execute() => Run();
 
     /// <summary>Runs a statement that must touch exactly one row.</summary>
@@ -81,20 +123,25 @@ internal sealed class Statement(SqliteConnection connection, string sql)
                 Check(Bind(statement, _positions[i], _values[i]));
             }
 
-            int result;
-            do
-            {
-                result = raw.sqlite3_step(statement);
-            }
-            while (result == raw.SQLITE_ROW);
-            if (result != raw.SQLITE_DONE)
-            {
-                Check(result);
-            }
+            Step(statement);
         }
         finally
         {
             _ = raw.sqlite3_reset(statement); // Says again what the step said.
+        }
+    }
+
+    private void Step(sqlite3_stmt statement)
+    {
+        int result;
+        do
+        {
+            result = raw.sqlite3_step(statement);
+        }
+        while (result == raw.SQLITE_ROW);
+        if (result != raw.SQLITE_DONE)
+        {
+            Check(result);
         }
     }
 
@@ -143,6 +190,16 @@ internal sealed class Statement(SqliteConnection connection, string sql)
 
         return _command;
     }
+}
+
+/// <summary>Three values of a row that are bytes.</summary>
+internal readonly ref struct Blobs(ReadOnlySpan<byte> first, ReadOnlySpan<byte> second, ReadOnlySpan<byte> third)
+{
+    public ReadOnlySpan<byte> First { get; } = first;
+
+    public ReadOnlySpan<byte> Second { get; } = second;
+
+    public ReadOnlySpan<byte> Third { get; } = third;
 }
 
 /// <summary>Reads of columns that may be NULL, and of the types that the schema uses.</summary>

@@ -13,6 +13,9 @@ internal static partial class StorageLog
     [LoggerMessage(1002, LogLevel.Warning, "Nothing was left to roll back (SQLite code {Code}).")]
     public static partial void NothingToRollBack(ILogger log, int code);
 
+    [LoggerMessage(1007, LogLevel.Warning, "Uses could not be written beside the database ({Cause}); they go into it at once.")]
+    public static partial void NotDeferred(ILogger log, string cause);
+
     [LoggerMessage(1006, LogLevel.Error, "The write-ahead log could not be brought into the database; it is tried again.")]
     public static partial void LogNotShortened(ILogger log, Exception exception);
 

@@ -21,6 +21,9 @@ internal abstract class WriteRequest
     /// <summary>Set by the writer when the request alone was refused.</summary>
     public bool IsRefused { get; set; }
 
+    /// <summary>A use that appends to the history alone: it can be kept beside the database for now.</summary>
+    public virtual bool MayBeDeferred => false;
+
     /// <summary>It destroys secrets: after its commit the write-ahead log is emptied, and only then is it answered.</summary>
     public virtual bool Erases => false;
 
@@ -38,6 +41,23 @@ internal abstract class WriteRequest
 /// <summary>A part of the daemon that keeps in memory what the database holds, and moves with each batch.</summary>
 internal interface IBatchParticipant
 {
+    /// <summary>True if a batch of uses alone can do without the database for now.</summary>
+    bool MayDefer => true;
+
+    /// <summary>True while something waits for the next transaction. Asked from any thread.</summary>
+    bool HasDeferred => false;
+
+    /// <summary>A batch begins: deferred, or inside a transaction, into which goes first what was deferred.</summary>
+    void Begin(bool isDeferred)
+    {
+    }
+
+    /// <summary>Makes a deferred batch survive the death of the process; then it is committed or rolled back as any other.</summary>
+    /// <exception cref="IOException">It can't: the batch is rolled back, and goes to the database.</exception>
+    void Defer()
+    {
+    }
+
     /// <summary>Remembers the staged state, so that one refused change can be taken back.</summary>
     void Mark();
 
@@ -58,7 +78,8 @@ internal interface IBatchParticipant
 /// <summary>
 /// The one writer: a queue, one SQLite file, many requests a commit (group commit). Whoever comes while nobody else is about
 /// writes at once, on his own thread; what comes together, or while somebody writes, forms a batch that a pool thread writes.
-/// Nothing is answered before its batch is committed.
+/// Nothing is answered before its batch is committed. A batch of uses alone is deferred: it is kept beside the database, and
+/// goes into it with the next transaction.
 /// </summary>
 internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger<Writer> log) : IDisposable
 {
@@ -122,6 +143,24 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         Change<T> change = new(apply, erases, isQuiet, cancellationToken);
         await EnqueueAsync(change, cancellationToken);
         return await change.Completion;
+    }
+
+    /// <summary>Brings what is deferred into the database, for who reads there. Where that can't be written, less is seen.</summary>
+    public async Task SettleAsync(CancellationToken cancellationToken)
+    {
+        if (!participants.Any(participant => participant.HasDeferred))
+        {
+            return;
+        }
+
+        try
+        {
+            _ = await ChangeAsync(() => true, cancellationToken, isQuiet: true);
+        }
+        catch (KmsException exception) when (exception.Code == KmsErrorCode.StorageUnavailable)
+        {
+            // Logged where the commit failed. What is deferred stands, and goes in with the first commit that succeeds.
+        }
     }
 
     /// <summary>Writes what waits and what was gathered, and empties the write-ahead log. Nobody may ask for more.</summary>
@@ -188,6 +227,11 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private void Write(List<WriteRequest> batch, bool isFull)
     {
         isFull |= batch.Exists(request => request is { IsChange: true, IsQuiet: false });
+        if (!isFull && MayDefer(batch) && TryDefer(batch))
+        {
+            return;
+        }
+
         bool isCommitting = false;
         long began = meter.Now();
         try
@@ -197,6 +241,11 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             database.SetFullySynchronous(isFull);
             database.Execute("BEGIN IMMEDIATE");
             FaultPoint.Reach("writer.begun");
+            foreach (IBatchParticipant participant in participants)
+            {
+                participant.Begin(isDeferred: false);
+            }
+
             foreach (WriteRequest request in batch)
             {
                 Apply(request);
@@ -255,6 +304,63 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
                 request.Succeed();
             }
         }
+    }
+
+    /// <summary>While the database can't be written nothing is deferred: a use that would never get there is refused.</summary>
+    private bool MayDefer(List<WriteRequest> batch) =>
+        batch.Count > 0 && _isHealthy && !_mustSupersede && participants.All(participant => participant.MayDefer)
+        && batch.TrueForAll(request => request.MayBeDeferred && !request.IsChange);
+
+    /// <summary>Keeps a batch of uses beside the database. False if that can't be written: then nothing of it stands, but who was refused was told.</summary>
+    private bool TryDefer(List<WriteRequest> batch)
+    {
+        long began = meter.Now();
+        try
+        {
+            foreach (IBatchParticipant participant in participants)
+            {
+                participant.Begin(isDeferred: true);
+            }
+
+            foreach (WriteRequest request in batch)
+            {
+                _ = TryRun(request);
+            }
+
+            foreach (IBatchParticipant participant in participants)
+            {
+                participant.Defer();
+            }
+
+            FaultPoint.Reach("writer.deferred");
+        }
+        catch (IOException exception)
+        {
+            StorageLog.NotDeferred(log, exception.Message);
+            foreach (IBatchParticipant participant in participants)
+            {
+                participant.Rollback();
+            }
+
+            _ = batch.RemoveAll(request => request.IsRefused);
+            return false;
+        }
+
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.Commit();
+        }
+
+        meter.Deferred(batch.Count, began);
+        foreach (WriteRequest request in batch)
+        {
+            if (!request.IsRefused)
+            {
+                request.Succeed();
+            }
+        }
+
+        return true;
     }
 
     /// <summary>What the changes of a committed batch are told in place of success; null if nothing is in the way.</summary>

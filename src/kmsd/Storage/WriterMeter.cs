@@ -10,23 +10,27 @@ internal sealed class WriterMeter(DaemonMeter meter)
     private readonly Histogram<double> _requests = meter.Histogram("kmsd_commit_requests", "Requests written in one commit.", Buckets.Requests);
     private readonly OfKind _full = new(meter, "full");
     private readonly OfKind _normal = new(meter, "normal");
+    private readonly OfKind _deferred = new(meter, "deferred");
 
     public long Now() => meter.Now();
 
-    public void Committed(bool isFull, int requests, long began)
+    public void Committed(bool isFull, int requests, long began) => Count(isFull ? _full : _normal, requests, began);
+
+    public void Deferred(int requests, long began) => Count(_deferred, requests, began);
+
+    public void Failed() => _failures.Add(1);
+
+    private void Count(OfKind kind, int requests, long began)
     {
-        OfKind kind = isFull ? _full : _normal;
         kind.Commits.Add(1);
         kind.Durations.Record(meter.SecondsSince(began));
         _requests.Record(requests);
     }
 
-    public void Failed() => _failures.Add(1);
-
     private sealed class OfKind(DaemonMeter meter, string kind)
     {
         public Counter<long> Commits { get; } = meter.Counter(
-            "kmsd_commits_total", "Commits. Kind full reaches the disk before it is answered, normal survives the death of the process.", ("kind", kind));
+            "kmsd_commits_total", "Commits. Kind full reaches the disk before it is answered, normal survives the death of the process, deferred does so beside the database.", ("kind", kind));
 
         public Histogram<double> Durations { get; } = meter.Histogram(
             "kmsd_commit_duration_seconds", "Time from the begin of a transaction to the end of its commit.", Buckets.Seconds, ("kind", kind));

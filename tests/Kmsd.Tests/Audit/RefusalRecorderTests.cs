@@ -126,7 +126,7 @@ public sealed class RefusalRecorderTests
     }
 
     private static RequestGuard Guard(Daemon daemon, Caller caller) =>
-        new(caller, new CallerShares(4).Join(caller), new CostLimiter(0, 1, daemon.Clock), daemon.Catalogue, daemon.Refusals, daemon.Requests);
+        new(caller, new CallerShares(4, 4, daemon.Clock).Join(caller), new CostLimiter(0, 1, daemon.Clock), daemon.Catalogue, daemon.Refusals, daemon.Requests);
 
     private static Task ForbiddenUseAsync(Daemon daemon, Caller caller) => UseAsync(daemon, caller, KmsErrorCode.Forbidden);
 

@@ -71,6 +71,7 @@ public sealed class UsageReplayTests
     public async Task What_they_are_counted_from_must_be_as_it_was_written(string sql)
     {
         await using Daemon daemon = await UsedAsync();
+        await daemon.Writer.SettleAsync(Cancellation);
         daemon.Die();
         Assert.Equal(1, daemon.Sql(sql));
         StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());

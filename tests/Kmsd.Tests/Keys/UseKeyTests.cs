@@ -274,8 +274,8 @@ public sealed class UseKeyTests
         Caller user = Daemon.Uid(2000);
         _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor));
         _ = daemon.Sql("ALTER TABLE history RENAME TO history_gone");
-        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.EncryptAsync(user, "key-1"));
         _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.CreateKeyAsync("key-2"));
+        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.EncryptAsync(user, "key-1"));
         Assert.Equal(("degraded", "unavailable"), Status(daemon));
         _ = daemon.Sql("ALTER TABLE history_gone RENAME TO history");
         _ = await daemon.EncryptAsync(user, "key-1");

@@ -98,16 +98,16 @@ public sealed class MetricsTests
         double full = Commits("full");
         string sealedText = await daemon.EncryptAsync(Daemon.Uid(2000), "key-1");
         _ = await daemon.DecryptAsync(Daemon.Uid(2000), "key-1", sealedText);
-        Assert.Equal((full, 2), (Commits("full"), Commits("normal")));
+        Assert.Equal((full, 0, 2), (Commits("full"), Commits("normal"), Commits("deferred")));
         _ = await daemon.Operations.RotateKey.RunAsync(Daemon.Manager, new KeyRequest { Key = "key-1" }, Cancellation);
-        Assert.Equal((full + 1, 2), (Commits("full"), Commits("normal")));
+        Assert.Equal((full + 1, 0, 2), (Commits("full"), Commits("normal"), Commits("deferred")));
         Assert.Equal(Commits("full"), daemon.Meter.Value("kmsd_commit_duration_seconds_count", ("kind", "full")));
-        Assert.Equal(2, daemon.Meter.Value("kmsd_commit_duration_seconds_count", ("kind", "normal")));
+        Assert.Equal(2, daemon.Meter.Value("kmsd_commit_duration_seconds_count", ("kind", "deferred")));
         Assert.Equal(full + 3, daemon.Meter.Value("kmsd_commit_requests_count"));
         Assert.Equal(full + 3, daemon.Meter.Value("kmsd_commit_requests_sum"));
         _ = daemon.Sql("ALTER TABLE history RENAME TO history_gone");
         Assert.Equal(0, daemon.Meter.Value("kmsd_commit_failures_total"));
-        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.EncryptAsync(Daemon.Uid(2000), "key-1"));
+        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.CreateKeyAsync("key-2"));
         Assert.Equal((1, full + 3), (daemon.Meter.Value("kmsd_commit_failures_total"), daemon.Meter.Value("kmsd_commit_requests_count")));
 
         double Commits(string kind) => daemon.Meter.Value("kmsd_commits_total", ("kind", kind));
@@ -173,7 +173,7 @@ public sealed class MetricsTests
         Assert.Equal(0, Value("kmsd_rotations_due"));
 
         _ = daemon.Sql("ALTER TABLE history RENAME TO history_gone");
-        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.EncryptAsync(Daemon.Uid(2000), "key-1"));
+        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.CreateKeyAsync("key-6"));
         daemon.Root.IsAway = true;
         Assert.Equal((0, 0), (Value("kmsd_storage_available"), Value("kmsd_token_available")));
 
@@ -183,5 +183,5 @@ public sealed class MetricsTests
     private static Func<Task<int>> Throw(Exception exception) => () => throw exception;
 
     private static RequestGuard Guard(Daemon daemon, Caller caller) => new(
-        caller, new CallerShares(1).Join(caller), new CostLimiter(0, 1, daemon.Clock), daemon.Catalogue, daemon.Refusals, daemon.Requests);
+        caller, new CallerShares(1, 1, daemon.Clock).Join(caller), new CostLimiter(0, 1, daemon.Clock), daemon.Catalogue, daemon.Refusals, daemon.Requests);
 }

@@ -1,0 +1,197 @@
+using Kms.Client.Protocol;
+using Kmsd.History;
+
+namespace Kmsd.Tests.History;
+
+/// <summary>Uses that were answered, and stand beside the database until the next transaction.</summary>
+public sealed class HistoryTailTests
+{
+    private const int Uses = 5;
+
+    private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task What_was_answered_is_taken_in_once_by_the_start_after_a_death()
+    {
+        await using Daemon daemon = await UsedAsync();
+        daemon.Die();
+        Assert.Equal(0L, CountUses(daemon));
+        await daemon.ResumeAsync();
+        Assert.Equal((Uses, (long)Uses), (daemon.History.TakenIn, CountUses(daemon)));
+        Assert.Equal(Uses, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+        Assert.True((await VerifyAsync(daemon)).Ok);
+
+        daemon.Die();
+        await daemon.ResumeAsync();
+        Assert.Equal((0, (long)Uses), (daemon.History.TakenIn, CountUses(daemon)));
+        _ = await EncryptAsync(daemon);
+        Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    [Fact]
+    public async Task Of_a_record_that_was_cut_or_changed_nothing_is_taken_in_and_of_those_before_it_all()
+    {
+        await using Daemon daemon = await UsedAsync();
+        byte[] tail = await File.ReadAllBytesAsync(TailOf(daemon), Cancellation);
+        byte[] database = await File.ReadAllBytesAsync(daemon.Path, Cancellation);
+        byte[] log = await File.ReadAllBytesAsync(daemon.Path + "-wal", Cancellation);
+        int length = tail.Length / Uses; // They are alike.
+        daemon.Die();
+        for (int at = 0; at < tail.Length; at += 7)
+        {
+            byte[] changed = [.. tail];
+            changed[at] ^= 0x40;
+            foreach (byte[] left in new[] { tail[..at], changed })
+            {
+                await File.WriteAllBytesAsync(daemon.Path, database, Cancellation);
+                await File.WriteAllBytesAsync(daemon.Path + "-wal", log, Cancellation);
+                File.Delete(daemon.Path + "-shm");
+                await File.WriteAllBytesAsync(TailOf(daemon), left, Cancellation);
+                await daemon.ResumeAsync();
+                Assert.Equal(at / length, daemon.History.TakenIn);
+                Assert.True((await VerifyAsync(daemon)).Ok);
+                daemon.Die();
+            }
+        }
+
+        await daemon.ResumeAsync();
+    }
+
+    [Fact]
+    public async Task What_the_database_has_already_and_what_another_wrote_is_not_taken_in()
+    {
+        await using Daemon daemon = await UsedAsync();
+        await using Daemon other = await UsedAsync();
+        byte[] tail = await File.ReadAllBytesAsync(TailOf(daemon), Cancellation);
+        byte[] others = await File.ReadAllBytesAsync(TailOf(other), Cancellation);
+        daemon.Die();
+        await File.WriteAllBytesAsync(TailOf(daemon), others, Cancellation);
+        await daemon.ResumeAsync();
+        Assert.Equal(0, daemon.History.TakenIn);
+
+        daemon.Die();
+        await File.WriteAllBytesAsync(TailOf(daemon), tail, Cancellation);
+        await daemon.ResumeAsync();
+        Assert.Equal(Uses, daemon.History.TakenIn);
+        daemon.Die();
+        await File.WriteAllBytesAsync(TailOf(daemon), tail, Cancellation);
+        await daemon.ResumeAsync();
+        Assert.Equal(0, daemon.History.TakenIn);
+        Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    [Fact]
+    public async Task Who_reads_sees_what_was_answered()
+    {
+        await using Daemon daemon = await UsedAsync();
+        HistoryResult page = await daemon.Operations.ListHistory.RunAsync(Daemon.Manager, new ListHistoryRequest { Key = "key-1" }, Cancellation);
+        Assert.Equal(Uses, page.Entries.Count(entry => entry.Operation == "crypto.encrypt"));
+        Assert.False(daemon.History.HasDeferred);
+    }
+
+    [Fact]
+    public async Task So_many_wait_that_taking_them_in_is_short()
+    {
+        await using Daemon daemon = await UsedAsync();
+        for (int use = Uses; use < 1000; use++)
+        {
+            _ = await EncryptAsync(daemon);
+            Assert.InRange(daemon.History.Committed.Sequence - daemon.History.InDatabase.Sequence, 0, 256);
+        }
+
+        Assert.True(daemon.History.InDatabase.Sequence > 600);
+    }
+
+    [Fact]
+    public async Task Where_the_file_cannot_be_written_uses_go_into_the_database_and_it_is_said()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = Directory.CreateDirectory(TailOf(daemon));
+        _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor));
+        _ = await EncryptAsync(daemon);
+        _ = await EncryptAsync(daemon);
+        Assert.False(daemon.History.HasDeferred);
+        Assert.Equal(daemon.History.Committed.Sequence, daemon.History.InDatabase.Sequence);
+        Assert.Equal(2, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+        Directory.Delete(TailOf(daemon));
+        _ = await EncryptAsync(daemon);
+        Assert.True(daemon.History.HasDeferred);
+        Assert.Equal(3L, CountUses(daemon));
+    }
+
+    [Fact]
+    public async Task What_was_answered_before_the_database_failed_is_there_when_it_is_back()
+    {
+        await using Daemon daemon = await UsedAsync();
+        using (Microsoft.Data.Sqlite.SqliteConnection connection = new($"Data Source={daemon.Path};Pooling=False"))
+        {
+            connection.Open();
+            Run(connection, "ALTER TABLE history RENAME TO history_gone");
+            _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.CreateKeyAsync("key-2"));
+            _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.EncryptAsync(Daemon.Uid(2000), "key-1"));
+            Run(connection, "ALTER TABLE history_gone RENAME TO history");
+        }
+
+        _ = await EncryptAsync(daemon);
+        Assert.Equal(Uses + 1L, CountUses(daemon));
+        Assert.Equal(Uses + 1, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+
+        static void Run(Microsoft.Data.Sqlite.SqliteConnection connection, string sql)
+        {
+            using Microsoft.Data.Sqlite.SqliteCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // A constant of this test.
+            command.CommandText = sql;
+#pragma warning restore CA2100
+            _ = command.ExecuteNonQuery();
+        }
+    }
+
+    [Fact]
+    public async Task Of_what_was_erased_the_file_keeps_nothing()
+    {
+        await using Daemon daemon = await UsedAsync();
+        byte[] tag = KeyTag.Parse(daemon.Get(Daemon.Manager, "key-1").Tag).ToBytes();
+        Assert.True((await File.ReadAllBytesAsync(TailOf(daemon), Cancellation)).AsSpan().IndexOf(tag) > 0);
+        _ = await daemon.Writer.ChangeAsync(
+            () =>
+            {
+                daemon.History.Erase([daemon.History.StagedSequence], "a use", null, daemon.Clock.GetUtcNow());
+                return true;
+            },
+            Cancellation, erases: true);
+        Assert.Equal(-1, (await File.ReadAllBytesAsync(TailOf(daemon), Cancellation)).AsSpan().IndexOf(tag));
+        Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    [Fact]
+    public async Task The_file_is_there_only_while_something_may_stand_in_it()
+    {
+        await using Daemon daemon = await UsedAsync();
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(TailOf(daemon)));
+        await daemon.StopAsync();
+        Assert.False(File.Exists(TailOf(daemon)));
+        Assert.Equal((long)Uses, CountUses(daemon));
+        await daemon.ResumeAsync();
+    }
+
+    private static string TailOf(Daemon daemon) => daemon.Path + HistoryTail.Suffix;
+
+    private static async Task<Daemon> UsedAsync()
+    {
+        Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor));
+        for (int use = 0; use < Uses; use++)
+        {
+            _ = await EncryptAsync(daemon);
+        }
+
+        Assert.True(daemon.History.HasDeferred);
+        return daemon;
+    }
+
+    private static Task<string> EncryptAsync(Daemon daemon) => daemon.EncryptAsync(Daemon.Uid(2000), "key-1");
+
+    private static object? CountUses(Daemon daemon) => daemon.Query("SELECT count(*) FROM history WHERE operation = 'crypto.encrypt'");
+
+    private static Task<VerifyHistoryResult> VerifyAsync(Daemon daemon) => daemon.Operations.VerifyHistory.RunAsync(Daemon.Operator, Cancellation);
+}
