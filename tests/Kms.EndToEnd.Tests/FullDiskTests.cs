@@ -42,6 +42,7 @@ public sealed class FullDiskTests
             refused = load.Answered("storageUnavailable");
             uses = await load.EndAsync();
             Assert.Equal(["ok", "storageUnavailable"], uses.Select(use => use.Outcome).Distinct().Order());
+            await host.SettleAsync();
             proof.Check(uses);
             await proof.CheckWithDaemonAsync();
             Assert.Equal("ok", (await wire.ResultAsync("system.status")).GetProperty("status").GetString());

@@ -87,6 +87,7 @@ public sealed class HistoryUnderLoadTests
         List<Use> uses = await load.EndAsync();
         Assert.Equal(["notFound", "ok"], uses.Select(use => use.Outcome).Distinct().Order());
         UseProof proof = new(host, "lent", tag);
+        await host.SettleAsync();
         proof.Check(uses);
         await proof.CheckWithDaemonAsync();
         (int removed, int used) = (0, 0);

@@ -102,7 +102,7 @@ public sealed class MetricsTests
         await using Wire wire = await Wire.ConnectAsync(host.Socket);
         _ = await wire.MakeKeyAsync("first");
         await host.SqlAsync("CREATE TRIGGER full BEFORE INSERT ON history BEGIN SELECT RAISE(FAIL, 'full'); END");
-        Assert.Equal("storageUnavailable", await wire.ReasonAsync("crypto.encrypt", """{"key":"first","plaintext":"QQ=="}"""));
+        Assert.Equal("storageUnavailable", await wire.ReasonAsync("keys.update", """{"key":"first","memo":"not to be"}"""));
         IReadOnlyList<Sample> failing = await ReadAsync(wire);
         Assert.Equal((0, 1), (Value(failing, "kmsd_storage_available"), Value(failing, "kmsd_commit_failures_total")));
         await host.SqlAsync("DROP TRIGGER full");

@@ -170,6 +170,7 @@ public sealed class SecrecyTests
     {
         await host.SqlAsync("CREATE TRIGGER full BEFORE INSERT ON history BEGIN SELECT RAISE(FAIL, 'full'); END");
         string parameters = $$"""{"key":"first","plaintext":"{{Wire.Base64(_secrets.New("what could not be recorded"))}}"}""";
+        Assert.Equal("storageUnavailable", await wire.ReasonAsync("keys.update", """{"key":"first","memo":"not to be"}"""));
         Assert.Equal("storageUnavailable", await wire.ReasonAsync("crypto.encrypt", parameters));
         await host.SqlAsync("DROP TRIGGER full");
         Assert.Equal("ok", await wire.ReasonAsync("crypto.encrypt", parameters));

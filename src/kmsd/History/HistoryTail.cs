@@ -124,6 +124,7 @@ internal sealed class HistoryTail(string path) : IDisposable
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             _isUsable = false;
+            CutOff();
             throw exception as IOException ?? new IOException(exception.Message, exception);
         }
     }
@@ -161,6 +162,23 @@ internal sealed class HistoryTail(string path) : IDisposable
         if (_file is not null && IsEmpty)
         {
             File.Delete(path);
+        }
+    }
+
+    /// <summary>Of what can't be written whole nothing may stay: it is refused, and a start would take it in.</summary>
+    /// <exception cref="InvalidOperationException">It stays: the writer must end before anybody is told.</exception>
+    private void CutOff()
+    {
+        try
+        {
+            if (_file is not null)
+            {
+                RandomAccess.SetLength(_file.SafeFileHandle, _committed);
+            }
+        }
+        catch (IOException exception)
+        {
+            throw new InvalidOperationException($"{path} can neither be written nor be cut.", exception);
         }
     }
 

@@ -103,9 +103,10 @@ public sealed class BootedHost : IAsyncLifetime
     /// <summary>Runs a command as one of the accounts, outside every unit.</summary>
     internal static string As(string user, string command) => $"setpriv --reuid={user} --regid={user} --init-groups {command}";
 
-    /// <summary>Runs SQL on a copy of the database, as it is while nothing is asked of the daemon.</summary>
+    /// <summary>Runs SQL on a copy of the database, as it is while nothing is asked of the daemon, with all that it answered.</summary>
     internal async Task<string> QueryAsync(string sql)
     {
+        _ = await SucceedAsync("kmsctl history verify");
         string folder = Directory.CreateTempSubdirectory("kms-boot-").FullName;
         try
         {

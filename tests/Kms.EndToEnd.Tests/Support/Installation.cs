@@ -112,6 +112,13 @@ internal sealed class Installation : IAsyncDisposable
     public Task<Finished> KmsctlAsync(byte[] input, params string[] arguments) =>
         Shell.RunAsync(Repository.Kmsctl, arguments, new() { ["KMSD_SOCKET"] = Socket }, input);
 
+    /// <summary>Whoever reads the history through the daemon has all that it answered brought into the database; so does this.</summary>
+    public async Task SettleAsync()
+    {
+        await using Wire wire = await Wire.ConnectAsync(Socket);
+        _ = await wire.ResultAsync("history.export", """{"limit":1}""");
+    }
+
     /// <summary>Runs SQL in the stopped daemon's database with the sqlite3 tool.</summary>
     public Task SqlAsync(string sql) => Shell.SucceedAsync("sqlite3", Database, sql);
 
