@@ -152,6 +152,86 @@ public sealed class RecoveryTests
     }
 
     [Fact]
+    public async Task What_the_token_refuses_keeps_its_exit_code()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        host.Set("token", "label", "another");
+        Assert.Equal(75, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+        host.Set("token", "label", Installation.Label);
+        string pin = await File.ReadAllTextAsync(host.PinFile, TestContext.Current.CancellationToken);
+        Installation.WriteSecret(host.PinFile, "wrong-pin");
+        Assert.Equal(77, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+        Installation.WriteSecret(host.PinFile, pin);
+        Assert.Equal(0, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+    }
+
+    /// <summary>What is damaged is what a restore is for: the backup names what it needs by itself.</summary>
+    [Theory]
+    [InlineData("UPDATE root_generations SET mac_check = zeroblob(32) WHERE generation = 2")]
+    [InlineData("UPDATE root_generations SET mac_key_id = zeroblob(16) WHERE generation = 2")]
+    [InlineData("UPDATE root_generations SET generation = 4000000000 WHERE generation = 2")]
+    [InlineData("UPDATE root_generations SET state = 'old'")]
+    [InlineData("DELETE FROM root_generations WHERE generation = 1")]
+    public async Task Whatever_was_done_to_the_database_in_its_place_a_backup_is_put_there(string sql)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        await using (Daemon daemon = await host.StartAsync())
+        await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await wire.ResultAsync("root.rotate", """{"reason":"a test"}""");
+            Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+        }
+
+        await host.SqlAsync(sql);
+        Assert.Equal(78, (await host.RefusedAsync()).ExitCode);
+        Finished restored = await host.KmsdAsync("restore", backup, "--yes");
+        Assert.True(restored.ExitCode == 0, restored.Error);
+        await using Daemon again = await host.StartAsync();
+    }
+
+    /// <summary>Its write-ahead log couldn't go with it: cut off in between, the old database would lack its last changes.</summary>
+    [Fact]
+    public async Task While_another_process_reads_the_database_it_isnt_replaced()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        using (System.Diagnostics.Process reader = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sqlite3", [host.Database])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        })!)
+        {
+            await using (Daemon daemon = await host.StartAsync())
+            await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+            {
+                await reader.StandardInput.WriteLineAsync("BEGIN; SELECT count(*) FROM instance;");
+                await reader.StandardInput.FlushAsync(TestContext.Current.CancellationToken);
+                Assert.Equal("1", await reader.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken));
+                _ = await wire.MakeKeyAsync("last");
+                Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+            }
+
+            Finished refused = await host.KmsdAsync("restore", backup, "--yes");
+            Assert.Equal(73, refused.ExitCode);
+            Assert.Contains("Another process reads", refused.Error, StringComparison.Ordinal);
+            Assert.DoesNotContain(Directory.GetFiles(host.State), file => file.Contains(".aside", StringComparison.Ordinal) || file.Contains(".restoring", StringComparison.Ordinal));
+            reader.StandardInput.Close();
+            await reader.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+
+        await using (Daemon again = await host.StartAsync())
+        await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await wire.ResultAsync("keys.get", """{"key":"last"}""");
+            Assert.Equal(0, (await again.StopAsync()).ExitCode);
+        }
+
+        Assert.Equal(0, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+    }
+
+    [Fact]
     public async Task Without_the_word_nothing_is_put_back()
     {
         await using Installation host = await Installation.MakeAsync();

@@ -168,7 +168,8 @@ internal sealed class Daemon : IAsyncDisposable
         RootWatch = new RootKeyWatch(installation.Generations, Notices, told, Writer, operators, new ListLogger<RootKeyWatch>());
     }
 
-    private MemoryRootKey OpenRoot(IReadOnlyList<StoredGeneration> generations)
+    /// <summary>As a start opens it.</summary>
+    public MemoryRootKey OpenRoot(IReadOnlyList<StoredGeneration> generations)
     {
         StoredGeneration current = generations.Single(one => one.State == GenerationState.Current);
         if (!Root.Generations.Contains(current.Number))

@@ -82,7 +82,7 @@ internal static class AcceptanceSteps
     public static string Format(DateTimeOffset at) => at.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture);
 
     /// <summary>Tells the token which database it follows from now on.</summary>
-    public static Task AnchorAsync(RootKey root, byte[] anchor, AnchorMode mode) => TryAsync(async () =>
+    public static Task AnchorAsync(RootKey root, byte[] anchor, AnchorMode mode) => Exits.TryAsync(async () =>
     {
         FaultPoint.Reach("accept.before-anchor");
         if (mode == AnchorMode.Required)
@@ -97,18 +97,4 @@ internal static class AcceptanceSteps
         FaultPoint.Reach("accept.after-anchor");
         return true;
     });
-
-    /// <summary>Here nobody is served: what a caller would hear is an exit.</summary>
-    public static async Task<T> TryAsync<T>(Func<Task<T>> step)
-    {
-        try
-        {
-            return await step();
-        }
-        catch (KmsException exception)
-        {
-            throw new StartupException(
-                exception.Code == KmsErrorCode.TokenUnavailable ? ExitCode.TokenAbsent : ExitCode.CannotCreate, exception.Message, exception);
-        }
-    }
 }

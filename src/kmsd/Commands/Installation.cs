@@ -188,9 +188,7 @@ internal sealed class Installation : IDisposable
         }
         catch (KmsException exception)
         {
-            // Here nobody is served yet: what a caller would hear is an exit.
-            throw new StartupException(
-                exception.Code == KmsErrorCode.StorageUnavailable ? ExitCode.CannotCreate : ExitCode.TokenAbsent, exception.Message, exception);
+            throw Exits.Of(exception);
         }
     }
 
@@ -392,7 +390,10 @@ internal sealed class Installation : IDisposable
 
         public async Task<AnchorVerdict> JudgeAsync(AnchorMode mode)
         {
-            Anchor = mode == AnchorMode.Off ? null : await Integrity.Anchor.ReadAsync(Root, Authenticator);
+            Anchor = mode == AnchorMode.Off
+                ? null
+                : await Integrity.Anchor.ReadAsync(
+                    Root, Authenticator, Instance.Id, number => Generations.Any(one => one.Number == number && one.State is GenerationState.Retiring or GenerationState.Retired));
             Rows.StartFrom(History.SetAtStart.Epoch, Anchor?.LastEpoch ?? 0);
             return mode == AnchorMode.Off || (Anchor is null && !Instance.IsAnchored)
                 ? AnchorVerdict.None

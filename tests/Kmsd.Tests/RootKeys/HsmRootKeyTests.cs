@@ -113,6 +113,20 @@ public sealed class HsmRootKeyTests : RootKeyContract, IClassFixture<SoftHsm>, I
     [Fact]
     public void Every_fault_has_its_row_above() => Assert.Equal(12, Enum.GetValues<TokenFault>().Length);
 
+    [Fact]
+    public async Task What_the_database_names_isnt_destroyed_as_left_and_what_it_doesnt_name_is()
+    {
+        using HsmRootKey root = Make(TimeSpan.FromSeconds(30));
+        Assert.DoesNotContain(9, await root.FindGenerationsAsync());
+        _ = root.Token.CreateGeneration(9, SoftHsm.InstanceId);
+        Assert.Contains(9, await root.FindGenerationsAsync());
+        _ = await Assert.ThrowsAsync<InvalidOperationException>(() => root.DestroyLeftGenerationAsync(1));
+        await root.DestroyLeftGenerationAsync(9);
+        IReadOnlyList<long> left = await root.FindGenerationsAsync();
+        Assert.Contains(1, left);
+        Assert.DoesNotContain(9, left);
+    }
+
     private protected override RootKey Make() => Make(TimeSpan.FromSeconds(30));
 
     private HsmRootKey Make(TimeSpan timeout)

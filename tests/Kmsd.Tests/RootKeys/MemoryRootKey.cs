@@ -188,7 +188,24 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         });
     }
 
-    public override Task<long> FindNewestGenerationAsync() => Task.FromResult(_keys.Keys.Max());
+    public override Task<SecretBytes?> FindDerivedKeyAsync(string label, long generation)
+    {
+        CheckAvailable();
+        return Task.FromResult(_keys.ContainsKey(generation) ? DeriveKey(label, generation) : null);
+    }
+
+    public override Task<IReadOnlyList<long>> FindGenerationsAsync()
+    {
+        CheckAvailable();
+        return Task.FromResult<IReadOnlyList<long>>([.. _keys.Keys.Order()]);
+    }
+
+    public override Task DestroyLeftGenerationAsync(long generation)
+    {
+        CheckAvailable();
+        _ = generation == _generation ? throw new InvalidOperationException("It is in use.") : _keys.TryRemove(generation, out byte[]? _);
+        return Task.CompletedTask;
+    }
 
     public override void Use(long generation) => _generation = _keys.ContainsKey(generation) ? generation : throw new ArgumentException("It isn't there.", nameof(generation));
 
