@@ -20,16 +20,9 @@ public sealed class RootRotationTests : IAsyncLifetime
     private Installation _host = null!;
     private DateTimeOffset _now = new(2026, 3, 1, 8, 0, 0, TimeSpan.Zero);
 
-    private string ClockFile => Path.Combine(_host.Path, "clock");
-
     public async ValueTask InitializeAsync()
     {
-        _host = await Installation.MakeEmptyAsync();
-        SetClock(_now);
-        _host.WriteConfiguration();
-        Finished init = await Shell.RunAsync(
-            Repository.TestKmsd, ["init", "--root", "token", "--config", _host.Configuration], new(_host.Environment) { ["KMSD_TEST_CLOCK"] = ClockFile });
-        Assert.True(init.ExitCode == 0, init.Error);
+        _host = await Installation.MakeAsync(_now);
         await using Daemon daemon = await StartAsync();
         await using Wire wire = await Wire.ConnectAsync(_host.Socket);
         _ = await wire.ResultAsync("members.add", """{"store":"default","principal":"uid:0","role":"manager"}""");
@@ -185,12 +178,10 @@ public sealed class RootRotationTests : IAsyncLifetime
 
     private Task<Daemon> StartAsync(Dictionary<string, string>? hooks = null) =>
         _host.StartTestBuildAsync(
-        new(hooks ?? []) { ["KMSD_TEST_CLOCK"] = ClockFile, ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
+        new(hooks ?? []) { ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
 
     private void SetClock(DateTimeOffset now)
     {
-        // Replaced whole: the daemon reads it at any moment.
-        File.WriteAllText(ClockFile + ".new", now.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
-        File.Move(ClockFile + ".new", ClockFile, overwrite: true);
+        _host.Now = now;
     }
 }
