@@ -27,7 +27,11 @@ public sealed class RecoveryTests
             kept = await wire.EncryptAsync("kept", "kept"u8.ToArray());
             Finished made = await host.KmsctlAsync("backup", "before.db", "--json");
             Assert.Equal(0, made.ExitCode);
-            string sha256 = JsonElement.Parse(made.Output).GetProperty("sha256").GetString()!;
+            var result = JsonElement.Parse(made.Output);
+            Assert.Equal("before.db", result.GetProperty("path").GetString());
+            Assert.Equal(System.IO.Path.GetDirectoryName(backup), result.GetProperty("folder").GetString());
+            Assert.Equal(new FileInfo(backup).Length, result.GetProperty("size").GetInt64());
+            string sha256 = result.GetProperty("sha256").GetString()!;
             Assert.StartsWith(sha256, await Shell.SucceedAsync("sha256sum", backup), StringComparison.Ordinal);
             Assert.Equal("600", (await Shell.SucceedAsync("stat", "-c", "%a", backup)).Trim());
             material = Convert.FromHexString((await Shell.SucceedAsync("sqlite3", backup, $"SELECT hex(blob) FROM version_material WHERE tag = x'{tag}'")).Trim());
@@ -229,6 +233,60 @@ public sealed class RecoveryTests
         }
 
         Assert.Equal(0, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+    }
+
+    /// <summary>The keys of the later generation stay for the database that was set aside; the console names them, asks, and destroys them.</summary>
+    [Theory]
+    [InlineData("root.left-recorded:1")]
+    [InlineData("root.left-destroyed:1")]
+    [InlineData(null)]
+    public async Task What_a_restore_across_a_rotation_leaves_in_the_token_is_named_and_removed_by_hand(string? point)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        await using (Daemon daemon = await host.StartAsync())
+        await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await wire.ResultAsync("root.rotate", """{"reason":"a test"}""");
+            _ = await wire.MakeKeyAsync("since");
+            Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+        }
+
+        Finished restored = await host.KmsdAsync("restore", backup, "--yes");
+        Assert.True(restored.ExitCode == 0, restored.Error);
+        Assert.Contains("The root generation of this state is 1", restored.Output, StringComparison.Ordinal);
+
+        // What was set aside opens what it always did, as long as they are there.
+        string aside = Assert.Single(Directory.GetFiles(host.State, "kms.db.aside-*"));
+        Assert.Contains("root keys in it: kmsd-root-mac-1", (await host.KmsdAsync("token", "probe")).Output, StringComparison.Ordinal);
+        Assert.Equal(0, (await host.KmsdAsync("history", "verify", "--database", aside)).ExitCode);
+        await using (Daemon daemon = await host.StartTestBuildAsync(new() { ["KMSD_TEST_FAULT"] = point ?? "" }))
+        {
+            Assert.Contains("generation 2\tleft in the token", (await host.KmsctlAsync("root", "status")).Output, StringComparison.Ordinal);
+            Finished unsaid = await host.KmsctlAsync("n\n"u8.ToArray(), "root", "retire", "2", "--reason", "not needed");
+            Assert.Equal(2, unsaid.ExitCode);
+            Assert.Contains("can't be read any more once they are destroyed", unsaid.Error, StringComparison.Ordinal);
+            Finished retired = await host.KmsctlAsync("y\n"u8.ToArray(), "root", "retire", "2", "--reason", "not needed");
+            Assert.Equal(point is null, retired.ExitCode == 0);
+            Finished ended = point is null ? await daemon.StopAsync() : new Finished(await daemon.ExitAsync(), "", await daemon.JournalAsync());
+            Assert.Equal(point is null ? 0 : 137, ended.ExitCode);
+            Assert.Contains("root generations that this database doesn't need: 2.", ended.Error, StringComparison.Ordinal);
+        }
+
+        await using (Daemon again = await host.StartAsync())
+        {
+            if (point == "root.left-recorded:1")
+            {
+                Assert.Equal(0, (await host.KmsctlAsync("root", "retire", "2", "--reason", "once more", "--yes")).ExitCode);
+            }
+
+            Assert.DoesNotContain("left in the token", (await host.KmsctlAsync("root", "status")).Output, StringComparison.Ordinal);
+            Assert.Equal(0, (await again.StopAsync()).ExitCode);
+        }
+
+        string probe = (await host.KmsdAsync("token", "probe")).Output;
+        Assert.Contains("kmsd-root-mac-1-", probe, StringComparison.Ordinal);
+        Assert.DoesNotContain("-2-", probe, StringComparison.Ordinal);
     }
 
     [Fact]

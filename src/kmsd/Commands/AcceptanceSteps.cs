@@ -76,6 +76,19 @@ internal static class AcceptanceSteps
             CultureInfo.InvariantCulture, $"To be rotated, since their counters are stale: {plan.Rotated.Count} AES keys."));
     }
 
+    /// <summary>Whoever rotated the root key had a reason. Nothing of it is removed here: what was set aside needs it.</summary>
+    public static void TellLeft(Installation installation, OperatorConsole terminal)
+    {
+        // Planned ones aren't taken over: their keys, if they are there, are somebody else's.
+        long[] left = [.. installation.Generations.Left.Union(installation.Generations.All.Values.Where(one => one.State == GenerationState.Planned).Select(one => one.Number))];
+        if (left.Length > 0)
+        {
+            terminal.Tell(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The root generation of this state is {installation.Generations.Current.Number}, which seals again; of others the token may hold keys that it doesn't name: {string.Join(", ", left)}. They stay, for what is set aside and for later backups: see kmsctl root status and kmsctl root retire. Rotate the root key afterwards."));
+        }
+    }
+
     public static string Between(SetState set, AnchorRecord? anchor) => string.Create(
         CultureInfo.InvariantCulture, $"epoch {set.Epoch}, the token knew {(anchor is null ? "nothing" : anchor.LastEpoch.ToString(CultureInfo.InvariantCulture))}");
 

@@ -173,8 +173,10 @@ internal sealed class Installation : IDisposable
             try
             {
                 await installation.CountAsync(proof);
+                installation.Generations.NoteInToken(await proof.Root.FindGenerationsAsync());
                 if (!isAccepting)
                 {
+                    installation.TellLeft(logs.CreateLogger<RootGenerations>());
                     await installation.CompleteAsync(proof, verdict, anchorMode, logs);
                 }
 
@@ -240,6 +242,14 @@ internal sealed class Installation : IDisposable
                 UsageReplay.Run(from, historyKeys, Instance.Id, History, Catalogue);
                 return true;
             });
+        }
+    }
+
+    private void TellLeft(ILogger log)
+    {
+        if (!Generations.Left.IsEmpty)
+        {
+            RootKeysLog.GenerationsLeft(log, string.Join(", ", Generations.Left));
         }
     }
 

@@ -62,6 +62,7 @@ internal static class Recover
         terminal.Tell(found.Anchor is AnchorRecord anchor
             ? string.Create(CultureInfo.InvariantCulture, $"The token knows: epoch {anchor.LastEpoch}, {anchor.History.Sequence} history entries.")
             : "The token knows nothing of it.");
+        AcceptanceSteps.TellLeft(installation, terminal);
         AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
         AcceptancePlan plan = accept.Plan(deleted);
         AcceptanceSteps.Tell(plan, installation, clock, terminal);

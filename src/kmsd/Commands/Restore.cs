@@ -94,7 +94,7 @@ internal static class Restore
                 deleted.Add(replaced.Purged);
             }
 
-            TellGenerations(await Exits.TryAsync(installation.Root.FindNewestGenerationAsync), installation.Generations.Current.Number, terminal);
+            AcceptanceSteps.TellLeft(installation, terminal);
             AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
             AcceptancePlan plan = accept.Plan(deleted);
             AcceptanceSteps.Tell(plan, installation, clock, terminal);
@@ -198,17 +198,6 @@ internal static class Restore
 
         seen.Database.WriteAtStart(database => database.RemoveManifest());
         return manifest;
-    }
-
-    /// <summary>Whoever rotated the root key had a reason.</summary>
-    private static void TellGenerations(long newestInToken, long restored, OperatorConsole terminal)
-    {
-        if (newestInToken > restored)
-        {
-            terminal.Tell(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The backup's root generation is {restored}; the token holds keys up to generation {newestInToken}. Generation {restored} seals again: rotate the root key afterwards. The keys of later generations stay in the token, for a database that names them: kmsctl root status shows them."));
-        }
     }
 
     private static void TellReplaced(ReplacedDatabase? replaced, bool isThere, string path, Installation installation, OperatorConsole terminal)

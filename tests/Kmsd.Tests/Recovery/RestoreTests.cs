@@ -118,21 +118,21 @@ public sealed class RestoreTests
         await daemon.StopAsync();
         string told = await RestoreAsync(daemon, backup);
         Assert.Contains("key default/since", told, StringComparison.Ordinal);
-        Assert.Contains("The backup's root generation is 1; the token holds keys up to generation 2", told, StringComparison.Ordinal);
+        Assert.Contains("The root generation of this state is 1", told, StringComparison.Ordinal);
         await daemon.ResumeAsync();
         Assert.DoesNotContain("the token knew nothing", (string)daemon.Query("SELECT detail FROM history WHERE operation = 'restore'")!, StringComparison.Ordinal);
         Assert.Equal([1L, 2L], daemon.Root.Generations);
         Assert.Equal(1, daemon.Installation.Generations.Current.Number);
     }
 
-    private static async Task<string> BackUpAsync(Daemon daemon)
+    internal static async Task<string> BackUpAsync(Daemon daemon)
     {
         CreateBackupResult made = await daemon.Operations.CreateBackup.RunAsync(Daemon.Operator, new CreateBackupRequest(), CancellationToken.None);
         return Path.Combine(Path.GetDirectoryName(daemon.Path)!, "backups", made.Path);
     }
 
     /// <summary>What it told.</summary>
-    private static async Task<string> RestoreAsync(Daemon daemon, string backup, Func<IReadOnlyList<StoredGeneration>, RootKey>? openRoot = null)
+    internal static async Task<string> RestoreAsync(Daemon daemon, string backup, Func<IReadOnlyList<StoredGeneration>, RootKey>? openRoot = null)
     {
         using StringWriter output = new();
         using ListLoggerFactory logs = new();

@@ -32,6 +32,15 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>Called before keys of a generation are made; what it throws is thrown.</summary>
     public Action? OnCreateGeneration { get; set; }
 
+    /// <summary>Called before keys that nothing names are destroyed; what it throws is thrown.</summary>
+    public Action? OnDestroyLeft { get; set; }
+
+    /// <summary>What a copy of the token holds.</summary>
+    public byte[] KeyOf(long generation) => _keys[generation];
+
+    /// <summary>The token is put back from a copy.</summary>
+    public void PutBack(long generation, byte[] key) => _keys[generation] = key;
+
     public override string TokenFamily => "tests/memory";
 
     public override bool IsAvailable => _isAvailable;
@@ -203,6 +212,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     public override Task DestroyLeftGenerationAsync(long generation)
     {
         CheckAvailable();
+        OnDestroyLeft?.Invoke();
         _ = generation == _generation ? throw new InvalidOperationException("It is in use.") : _keys.TryRemove(generation, out byte[]? _);
         return Task.CompletedTask;
     }
