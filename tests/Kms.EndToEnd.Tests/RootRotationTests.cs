@@ -71,6 +71,44 @@ public sealed class RootRotationTests : IAsyncLifetime
         TestContext.Current.TestOutputHelper?.WriteLine($"killed {kills} times");
     }
 
+    /// <summary>
+    /// The disk fails at the very commit that takes the new generation into use, and goes on failing: the caller is told to look again. After a power
+    /// cut the disk may hold that commit whole, and not what was to take its place. The keys that it names must be there.
+    /// </summary>
+    [Fact]
+    public async Task A_generation_whose_commit_is_in_doubt_keeps_its_keys()
+    {
+        string made = Path.Combine(_host.Path, "made");
+        string failed = Path.Combine(_host.Path, "failed");
+        string log = _host.Database + "-wal";
+        await using (Daemon daemon = await StartAsync(new() { ["KMSD_TEST_FAULT"] = $"root.made:1:{made},writer.failed:1:{failed}" }))
+        {
+            await using Wire wire = await Wire.ConnectAsync(_host.Socket);
+            Task<JsonElement> rotating = wire.CallAsync("root.rotate", """{"reason":"a test"}""");
+            await UntilAsync(() => Task.FromResult(File.Exists(made)));
+            using System.Diagnostics.Process tracer = await StorageFaultTests.FailSyncAsync(daemon, "1+");
+            File.Delete(made);
+            await UntilAsync(() => Task.FromResult(File.Exists(failed)));
+            File.Copy(log, log + ".on-disk");
+            File.Delete(failed);
+            JsonElement answer = await rotating;
+            Assert.Equal("storageUnavailable", Wire.Reason(answer));
+            Assert.Contains("look again", answer.ToString(), StringComparison.Ordinal);
+            await daemon.KillAsync();
+            tracer.Kill();
+        }
+
+        File.Move(log + ".on-disk", log, overwrite: true);
+        File.Delete(_host.Database + "-shm");
+        await using Daemon again = await StartAsync();
+        await using Wire client = await Wire.ConnectAsync(_host.Socket);
+        await OpenAllAsync(client);
+        Assert.Equal(2, (await client.ResultAsync("root.status")).GetProperty("generation").GetInt64());
+        await UntilCarriedAsync(client);
+        await OpenAllAsync(client);
+        Assert.True((await client.ResultAsync("history.verify")).GetProperty("ok").GetBoolean());
+    }
+
     [Fact]
     public async Task The_console_rotates_shows_how_far_it_is_and_retires()
     {

@@ -125,6 +125,25 @@ public sealed class RestoreTests
         Assert.Equal(1, daemon.Installation.Generations.Current.Number);
     }
 
+    /// <summary>The backup that a rotation makes names its generation as planned. By then it is in use, and its keys are the other database's.</summary>
+    [Fact]
+    public async Task A_generation_that_the_backup_calls_planned_is_dropped_and_its_keys_stay()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("kept", ("uid:1000", KeyRole.EncryptorDecryptor));
+        string ciphertext = await daemon.EncryptAsync(Daemon.Manager, "kept");
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        string backup = Assert.Single(Directory.GetFiles(Path.Combine(Path.GetDirectoryName(daemon.Path)!, "backups"), "before-root-rotation-1-*.db"));
+        await daemon.StopAsync();
+        Assert.Contains("keys that it doesn't name: 2.", await RestoreAsync(daemon, backup), StringComparison.Ordinal);
+        await daemon.ResumeAsync();
+        Assert.Equal([1L], daemon.Installation.Generations.All.Keys);
+        Assert.Equal([1L, 2L], daemon.Root.Generations);
+        Assert.Equal([2L], daemon.Operations.ReadRootStatus.Run(Daemon.Operator).Left!);
+        Assert.Equal("a text"u8.ToArray(), await daemon.DecryptAsync(Daemon.Manager, "kept", ciphertext));
+    }
+
     internal static async Task<string> BackUpAsync(Daemon daemon)
     {
         CreateBackupResult made = await daemon.Operations.CreateBackup.RunAsync(Daemon.Operator, new CreateBackupRequest(), CancellationToken.None);

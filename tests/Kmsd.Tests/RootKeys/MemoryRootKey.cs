@@ -32,6 +32,9 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>Called before keys of a generation are made; what it throws is thrown.</summary>
     public Action? OnCreateGeneration { get; set; }
 
+    /// <summary>Called before a generation's keys are destroyed; what it throws is thrown.</summary>
+    public Action? OnDestroyGeneration { get; set; }
+
     /// <summary>Called before keys that nothing names are destroyed; what it throws is thrown.</summary>
     public Action? OnDestroyLeft { get; set; }
 
@@ -222,6 +225,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     public override Task DestroyGenerationAsync(StoredGeneration generation)
     {
         CheckAvailable();
+        OnDestroyGeneration?.Invoke();
         _ = _keys.TryRemove(generation.Number, out _);
         return Task.CompletedTask;
     }
