@@ -22,7 +22,7 @@ internal static class Restore
     public const string Word = "restore";
 
     private const string TemporaryName = Database.FileName + ".restoring";
-    private static readonly string[] s_beside = ["-wal", "-shm", HistoryTail.Suffix];
+    private static readonly string[] s_beside = ["-wal", "-shm"];
 
     public static async Task RunAsync(CommandLine arguments, TimeProvider clock, OperatorConsole terminal)
     {
@@ -224,9 +224,10 @@ internal static class Restore
     private static async Task PutInPlaceAsync(string copy, string path, Prepared prepared, AnchorMode mode, TimeProvider clock, OperatorConsole terminal)
     {
         FaultPoint.Reach("restore.before-aside");
+        string? aside = null;
         if (File.Exists(path))
         {
-            string aside = SetAside(path, clock.GetUtcNow());
+            aside = SetAside(path, clock.GetUtcNow());
             terminal.Tell($"The database that was there is kept: {aside}. It opens what it always did: remove it once nothing is missing.");
         }
 
@@ -238,6 +239,12 @@ internal static class Restore
 
         Durable.Replace(copy, path);
         FaultPoint.Reach("restore.in-place");
+        if (aside is not null && File.Exists(path + HistoryTail.Suffix))
+        {
+            // Not before: what it holds belongs to the database that would serve again. Beside another one it is ignored.
+            Durable.Rename(path + HistoryTail.Suffix, aside + HistoryTail.Suffix);
+        }
+
         if (prepared.Telling == Telling.Last)
         {
             await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
