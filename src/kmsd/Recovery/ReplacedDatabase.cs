@@ -51,7 +51,7 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
                 RowSet rows = new(authenticator);
                 rows.Load(snapshot, authenticator);
                 rows.Require(set);
-                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, NullLogger.Instance).Load(), head, ReadPurged(snapshot));
+                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, grants: null, NullLogger.Instance).Load(), head, ReadPurged(snapshot));
             }));
         }
         catch (StartupException)
