@@ -72,9 +72,14 @@ public sealed class RootGeneration
     public SecretBytes DeriveKey(string label)
     {
         ArgumentException.ThrowIfNullOrEmpty(label);
-        byte[] input = LengthPrefixed.Join(Encoding.UTF8.GetBytes(label), _descriptor.InstanceId, LengthPrefixed.Number(Number));
-        return new SecretBytes(_token.Operate(
-            session => _token.Module.Sign(session, CKM.CKM_SHA256_HMAC, _keys.Mac, input, HMACSHA256.HashSizeInBytes)));
+        return new SecretBytes(_token.Operate(session => Derive(_token.Module, session, _keys.Mac, label, _descriptor.InstanceId, Number)));
+    }
+
+    /// <summary>As <see cref="DeriveKey"/>, by a mac key that was found.</summary>
+    internal static byte[] Derive(Module module, ulong session, ulong mac, string label, ReadOnlySpan<byte> instanceId, uint number)
+    {
+        byte[] input = LengthPrefixed.Join(Encoding.UTF8.GetBytes(label), instanceId.ToArray(), LengthPrefixed.Number(number));
+        return module.Sign(session, CKM.CKM_SHA256_HMAC, mac, input, HMACSHA256.HashSizeInBytes);
     }
 
     /// <summary>

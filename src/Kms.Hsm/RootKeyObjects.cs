@@ -112,6 +112,39 @@ internal static partial class RootKeyObjects
         return true;
     }
 
+    /// <summary>All keys with a generation's labels, whatever their ids.</summary>
+    public static bool Destroy(Module module, ulong session, uint number, byte[] instanceId)
+    {
+        foreach (Role role in new[] { s_wrap, s_seal, s_mac })
+        {
+            foreach (ulong key in Find(module, session, Label(role, number, instanceId)))
+            {
+                module.DestroyObject(session, key);
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>The mac key with a generation's label; null if there isn't exactly one, or it isn't protected as it was made.</summary>
+    public static ulong? FindMac(Module module, ulong session, uint number, byte[] instanceId)
+    {
+        if (Find(module, session, Label(s_mac, number, instanceId)) is not [ulong key])
+        {
+            return null;
+        }
+
+        try
+        {
+            CheckAttributes(module, session, s_mac, key);
+            return key;
+        }
+        catch (TokenException exception) when (exception.Fault == TokenFault.RootKeyMismatch)
+        {
+            return null;
+        }
+    }
+
     public static IReadOnlyList<string> Labels(Module module, ulong session)
     {
         using Template template = new();
@@ -227,6 +260,13 @@ internal static partial class RootKeyObjects
         using Template template = new();
         _ = template.Add(CKA.CKA_CLASS, CKO.CKO_SECRET_KEY).Add(CKA.CKA_TOKEN, true)
             .Add(CKA.CKA_LABEL, Encoding.UTF8.GetBytes(Label(role, descriptor.Number, descriptor.InstanceId))).Add(CKA.CKA_ID, id);
+        return module.Find(session, template);
+    }
+
+    private static IReadOnlyList<ulong> Find(Module module, ulong session, string label)
+    {
+        using Template template = new();
+        _ = template.Add(CKA.CKA_CLASS, CKO.CKO_SECRET_KEY).Add(CKA.CKA_TOKEN, true).Add(CKA.CKA_LABEL, Encoding.UTF8.GetBytes(label));
         return module.Find(session, template);
     }
 

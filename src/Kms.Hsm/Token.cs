@@ -184,6 +184,34 @@ public sealed class Token : IDisposable
         ];
     }
 
+    /// <summary>
+    /// A 32-byte key for one use, by the mac key of a generation that no database describes any more: what was written while it was
+    /// in use can be read by it. The key is known by its label alone; there must be exactly one, protected as a root key is.
+    /// </summary>
+    /// <param name="number">Of the generation.</param>
+    /// <param name="instanceId">16 bytes.</param>
+    /// <param name="label">Names the use, as for <see cref="RootGeneration.DeriveKey"/>.</param>
+    /// <returns>The caller owns it; null if the token doesn't hold such a mac key.</returns>
+    /// <exception cref="TokenException">The token doesn't answer.</exception>
+    public SecretBytes? FindDerivedKey(uint number, ReadOnlySpan<byte> instanceId, string label)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(label);
+        byte[] id = instanceId.ToArray();
+        return Operate(session => RootKeyObjects.FindMac(_module, session, number, id) is ulong mac
+            ? RootGeneration.Derive(_module, session, mac, label, id, number)
+            : null) is byte[] key ? new SecretBytes(key) : null;
+    }
+
+    /// <summary>Destroys the keys of a generation that no database describes any more, known by their labels; what is gone already is no error.</summary>
+    /// <param name="number">Of the generation.</param>
+    /// <param name="instanceId">16 bytes.</param>
+    /// <exception cref="TokenException">The token refuses.</exception>
+    public void DestroyGeneration(uint number, ReadOnlySpan<byte> instanceId)
+    {
+        byte[] id = instanceId.ToArray();
+        _ = Change(session => RootKeyObjects.Destroy(_module, session, number, id));
+    }
+
     /// <summary>Destroys a generation's keys; what is gone already is no error.</summary>
     /// <exception cref="TokenException">The token refuses.</exception>
     public void DestroyGeneration(RootGenerationDescriptor descriptor)

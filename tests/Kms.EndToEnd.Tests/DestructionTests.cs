@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
-using System.Globalization;
 using Kms.EndToEnd.Tests.Support;
 
 namespace Kms.EndToEnd.Tests;
@@ -15,16 +14,9 @@ public sealed class DestructionTests : IAsyncLifetime
     private Wire _wire = null!;
     private DateTimeOffset _now = new(2026, 3, 1, 12, 0, 0, TimeSpan.Zero);
 
-    private string ClockFile => Path.Combine(_host.Path, "clock");
-
     public async ValueTask InitializeAsync()
     {
-        _host = await Installation.MakeEmptyAsync();
-        SetClock(_now);
-        _host.WriteConfiguration();
-        Finished init = await Shell.RunAsync(
-            Repository.TestKmsd, ["init", "--root", "token", "--config", _host.Configuration], new(_host.Environment) { ["KMSD_TEST_CLOCK"] = ClockFile });
-        Assert.True(init.ExitCode == 0, init.Error);
+        _host = await Installation.MakeAsync(_now);
         _daemon = await StartAsync();
         _wire = await Wire.ConnectAsync(_host.Socket);
         _ = await _wire.ResultAsync("members.add", """{"store":"default","principal":"uid:0","role":"manager"}""");
@@ -167,7 +159,7 @@ public sealed class DestructionTests : IAsyncLifetime
     }
 
     private Task<Daemon> StartAsync() => _host.StartTestBuildAsync(
-        new() { ["KMSD_TEST_CLOCK"] = ClockFile, ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
+        new() { ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
 
     private async Task MakeAsync(string name, string type, string protection, int versions)
     {
@@ -237,8 +229,7 @@ public sealed class DestructionTests : IAsyncLifetime
     private void SetClock(DateTimeOffset now)
     {
         _now = now;
-        File.WriteAllText(ClockFile + ".new", now.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
-        File.Move(ClockFile + ".new", ClockFile, overwrite: true);
+        _host.Now = now;
     }
 
     private static async Task UntilAsync(Func<Task<bool>> condition)

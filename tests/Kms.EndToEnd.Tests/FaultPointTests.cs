@@ -84,12 +84,16 @@ public sealed class FaultPointTests
     }
 
     [Theory]
-    [InlineData("writer.begun:1", false)]
-    [InlineData("writer.before-commit:1", false)]
-    [InlineData("writer.after-commit:1", true)]
-    [InlineData("accept.before-anchor:1", true)]
-    [InlineData("accept.after-anchor:1", true)]
-    public async Task A_recovery_happened_or_not_wherever_it_dies(string point, bool isMade)
+    [InlineData("writer.begun:1", false, false)]
+    [InlineData("writer.before-commit:1", false, false)]
+    [InlineData("writer.after-commit:1", true, false)]
+    [InlineData("accept.before-anchor:1", true, false)]
+    [InlineData("accept.after-anchor:1", true, false)]
+    [InlineData("writer.before-commit:1", false, true)]
+    [InlineData("writer.after-commit:1", true, true)]
+    [InlineData("accept.before-anchor:1", true, true)]
+    [InlineData("accept.after-anchor:1", true, true)]
+    public async Task A_recovery_happened_or_not_wherever_it_dies(string point, bool isMade, bool isRotated)
     {
         await using Installation host = await Installation.MakeAsync();
         await using (Daemon first = await host.StartAsync())
@@ -104,6 +108,7 @@ public sealed class FaultPointTests
         await using (Wire wire = await Wire.ConnectAsync(host.Socket))
         {
             _ = await wire.MakeKeyAsync("after");
+            await RotateRootAsync(wire, isRotated);
             _ = await second.StopAsync();
         }
 
@@ -128,17 +133,67 @@ public sealed class FaultPointTests
         Assert.Contains("nothing to recover", (await host.KmsdAsync(recover)).Output, StringComparison.Ordinal);
     }
 
-    /// <summary>Until the copy takes the database's name the old one serves, and from then on the new one; neither needs anybody.</summary>
+    /// <summary>
+    /// Until the copy takes the database's name the old one serves, and from then on the new one; neither needs anybody. Also where the
+    /// root key was rotated since: then the backup doesn't name the generation that vouches for what the token knows.
+    /// </summary>
     [Theory]
-    [InlineData("restore.copied:1", false)]
-    [InlineData("writer.before-commit:1", false)]
+    [InlineData("restore.copied:1", false, false)]
+    [InlineData("writer.before-commit:1", false, false)]
+    [InlineData("writer.after-commit:1", false, false)]
+    [InlineData("restore.before-aside:1", false, false)]
+    [InlineData("restore.after-aside:1", false, false)]
+    [InlineData("restore.in-place:1", true, false)]
+    [InlineData("accept.before-anchor:1", true, false)]
+    [InlineData("accept.after-anchor:1", true, false)]
+    [InlineData("restore.copied:1", false, true)]
+    [InlineData("writer.before-commit:1", false, true)]
+    [InlineData("writer.after-commit:1", false, true)]
+    [InlineData("restore.before-aside:1", false, true)]
+    [InlineData("restore.after-aside:1", false, true)]
+    [InlineData("restore.in-place:1", true, true)]
+    [InlineData("accept.before-anchor:1", true, true)]
+    [InlineData("accept.after-anchor:1", true, true)]
+    public async Task A_restore_happened_or_not_wherever_it_dies(string point, bool isMade, bool isRotated)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string[] restore = await ChangeAfterBackupAsync(host, isRotated);
+        Assert.Equal(137, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, restore)).ExitCode);
+        await ServesAsync(host, isMade, isRotated);
+        Assert.Equal(0, (await host.KmsdAsync(restore)).ExitCode);
+        await ServesAsync(host, isMade: true, isRotated);
+    }
+
+    /// <summary>The machine's disk is gone and the token isn't: nothing serves until the restore is through, and a start says what to run.</summary>
+    [Theory]
     [InlineData("writer.after-commit:1", false)]
-    [InlineData("restore.before-aside:1", false)]
     [InlineData("restore.after-aside:1", false)]
     [InlineData("restore.in-place:1", true)]
     [InlineData("accept.before-anchor:1", true)]
     [InlineData("accept.after-anchor:1", true)]
-    public async Task A_restore_happened_or_not_wherever_it_dies(string point, bool isMade)
+    public async Task Without_a_database_a_restore_across_a_rotation_is_run_again_wherever_it_dies(string point, bool isMade)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string[] restore = await ChangeAfterBackupAsync(host, isRotated: true);
+        File.Delete(host.Database);
+        Assert.Equal(137, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, restore)).ExitCode);
+        if (!isMade)
+        {
+            Finished refused = await host.RefusedAsync();
+            Assert.Equal(78, refused.ExitCode);
+            Assert.Contains("kmsd restore FILE", refused.Error, StringComparison.Ordinal);
+            Assert.Equal(0, (await host.KmsdAsync(restore)).ExitCode);
+        }
+
+        await ServesAsync(host, isMade: true, isRotated: true);
+    }
+
+    /// <summary>A token without the generation that vouched: a new one, with shares of the older. What it knows says nothing; it is told before the database is in its place.</summary>
+    [Theory]
+    [InlineData("accept.before-anchor:1")]
+    [InlineData("accept.after-anchor:1")]
+    [InlineData("restore.in-place:1")]
+    public async Task A_token_that_knows_nothing_is_told_first(string point)
     {
         await using Installation host = await Installation.MakeAsync();
         await using (Daemon first = await host.StartAsync())
@@ -146,24 +201,82 @@ public sealed class FaultPointTests
         {
             _ = await wire.MakeKeyAsync("before");
             _ = await wire.ResultAsync("backup.create", """{"path":"one.db"}""");
-            _ = await wire.MakeKeyAsync("after");
             _ = await first.StopAsync();
         }
 
-        string[] restore = ["restore", Path.Combine(host.State, "backups", "one.db"), "--yes"];
-        Assert.Equal(137, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, restore)).ExitCode);
-        await using (Daemon again = await host.StartAsync())
-        await using (Wire reader = await Wire.ConnectAsync(host.Socket))
+        host.Set("token", "anchor", "off");
+        await using (Daemon off = await host.StartAsync())
         {
-            Assert.Equal(isMade ? "notFound" : "ok", await reader.ReasonAsync("keys.get", """{"key":"after"}"""));
-            Assert.Equal(isMade ? 2 : 1, (await reader.ResultAsync("keys.get", """{"key":"before"}""")).GetProperty("currentVersion").GetInt32());
-            Assert.True((await reader.ResultAsync("history.verify")).GetProperty("ok").GetBoolean());
-            Assert.Equal("ok", (await reader.ResultAsync("system.status")).GetProperty("database").GetString());
-            _ = await reader.MakeKeyAsync("more");
-            _ = await again.StopAsync();
+            _ = await off.StopAsync();
         }
 
-        Assert.Equal(0, (await host.KmsdAsync(restore)).ExitCode);
-        await using Daemon last = await host.StartAsync();
+        host.Set("token", "anchor", "required");
+        File.Delete(host.Database);
+        string[] restore = Restore(host);
+        Assert.Equal(137, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, restore)).ExitCode);
+        if (point != "restore.in-place:1")
+        {
+            Assert.Equal(78, (await host.RefusedAsync()).ExitCode);
+            Assert.Equal(0, (await host.KmsdAsync(restore)).ExitCode);
+        }
+
+        await ServesAsync(host, isMade: true, isRotated: false);
+    }
+
+    /// <summary>Neither database was anchored: an anchor of one would shut out the other, so the next start makes it.</summary>
+    [Theory]
+    [InlineData("restore.after-aside:1", 137, false)]
+    [InlineData("restore.in-place:1", 137, true)]
+    [InlineData("accept.after-anchor:1", 0, true)]
+    public async Task While_the_anchor_is_switched_on_a_restore_happened_or_not_wherever_it_dies(string point, int exitCode, bool isMade)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        host.Set("token", "anchor", "off");
+        string[] restore = await ChangeAfterBackupAsync(host, isRotated: false);
+        host.Set("token", "anchor", "required");
+        Assert.Equal(exitCode, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, restore)).ExitCode);
+        await ServesAsync(host, isMade, isRotated: false);
+
+        // And now it is there: a database that was put back is found out.
+        File.Copy(restore[1], host.Database, overwrite: true);
+        await host.SqlAsync("DROP TABLE backup_manifest");
+        Assert.Equal(78, (await host.RefusedAsync()).ExitCode);
+    }
+
+    /// <summary>A backup, and after it a key, and a rotation of the root key.</summary>
+    private static async Task<string[]> ChangeAfterBackupAsync(Installation host, bool isRotated)
+    {
+        await using Daemon daemon = await host.StartAsync();
+        await using Wire wire = await Wire.ConnectAsync(host.Socket);
+        _ = await wire.MakeKeyAsync("before");
+        _ = await wire.ResultAsync("backup.create", """{"path":"one.db"}""");
+        await RotateRootAsync(wire, isRotated);
+        _ = await wire.MakeKeyAsync("after");
+        Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+        return Restore(host);
+    }
+
+    private static string[] Restore(Installation host) => ["restore", Path.Combine(host.State, "backups", "one.db"), "--yes"];
+
+    private static async Task RotateRootAsync(Wire wire, bool isWanted)
+    {
+        if (isWanted)
+        {
+            _ = await wire.ResultAsync("root.rotate", """{"reason":"a test"}""");
+        }
+    }
+
+    /// <summary>The old database or the new one, whole.</summary>
+    private static async Task ServesAsync(Installation host, bool isMade, bool isRotated)
+    {
+        await using Daemon daemon = await host.StartAsync();
+        await using Wire reader = await Wire.ConnectAsync(host.Socket);
+        Assert.Equal(isMade ? "notFound" : "ok", await reader.ReasonAsync("keys.get", """{"key":"after"}"""));
+        Assert.Equal(isMade ? 2 : 1, (await reader.ResultAsync("keys.get", """{"key":"before"}""")).GetProperty("currentVersion").GetInt32());
+        Assert.Equal(isRotated && !isMade ? 2 : 1, (await reader.ResultAsync("root.status")).GetProperty("generation").GetInt64());
+        Assert.True((await reader.ResultAsync("history.verify")).GetProperty("ok").GetBoolean());
+        Assert.Equal("ok", (await reader.ResultAsync("system.status")).GetProperty("database").GetString());
+        _ = await reader.MakeKeyAsync($"k{Guid.NewGuid():N}");
+        Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
     }
 }

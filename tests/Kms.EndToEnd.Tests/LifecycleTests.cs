@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using Kms.EndToEnd.Tests.Support;
 
@@ -14,16 +13,9 @@ public sealed class LifecycleTests : IAsyncLifetime
     private Wire _wire = null!;
     private DateTimeOffset _now = new(2026, 3, 1, 12, 0, 0, TimeSpan.Zero);
 
-    private string ClockFile => Path.Combine(_host.Path, "clock");
-
     public async ValueTask InitializeAsync()
     {
-        _host = await Installation.MakeEmptyAsync();
-        SetClock(_now);
-        _host.WriteConfiguration();
-        Finished init = await Shell.RunAsync(
-            Repository.TestKmsd, ["init", "--root", "token", "--config", _host.Configuration], new(_host.Environment) { ["KMSD_TEST_CLOCK"] = ClockFile });
-        Assert.True(init.ExitCode == 0, init.Error);
+        _host = await Installation.MakeAsync(_now);
         await StartAsync();
         _ = await _wire.MakeKeyAsync("first");
     }
@@ -186,7 +178,7 @@ public sealed class LifecycleTests : IAsyncLifetime
 
     private async Task StartAsync()
     {
-        _daemon = await _host.StartTestBuildAsync(new() { ["KMSD_TEST_CLOCK"] = ClockFile });
+        _daemon = await _host.StartTestBuildAsync([]);
         _wire = await Wire.ConnectAsync(_host.Socket);
     }
 
@@ -203,8 +195,7 @@ public sealed class LifecycleTests : IAsyncLifetime
     private void SetClock(DateTimeOffset now)
     {
         _now = now;
-        File.WriteAllText(ClockFile + ".new", now.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
-        File.Move(ClockFile + ".new", ClockFile, overwrite: true);
+        _host.Now = now;
     }
 
     private async Task<JsonElement> GetAsync(string member) => (await _wire.ResultAsync("keys.get", Key)).GetProperty(member);

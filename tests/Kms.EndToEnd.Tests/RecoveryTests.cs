@@ -27,7 +27,11 @@ public sealed class RecoveryTests
             kept = await wire.EncryptAsync("kept", "kept"u8.ToArray());
             Finished made = await host.KmsctlAsync("backup", "before.db", "--json");
             Assert.Equal(0, made.ExitCode);
-            string sha256 = JsonElement.Parse(made.Output).GetProperty("sha256").GetString()!;
+            var result = JsonElement.Parse(made.Output);
+            Assert.Equal("before.db", result.GetProperty("path").GetString());
+            Assert.Equal(System.IO.Path.GetDirectoryName(backup), result.GetProperty("folder").GetString());
+            Assert.Equal(new FileInfo(backup).Length, result.GetProperty("size").GetInt64());
+            string sha256 = result.GetProperty("sha256").GetString()!;
             Assert.StartsWith(sha256, await Shell.SucceedAsync("sha256sum", backup), StringComparison.Ordinal);
             Assert.Equal("600", (await Shell.SucceedAsync("stat", "-c", "%a", backup)).Trim());
             material = Convert.FromHexString((await Shell.SucceedAsync("sqlite3", backup, $"SELECT hex(blob) FROM version_material WHERE tag = x'{tag}'")).Trim());
@@ -149,6 +153,140 @@ public sealed class RecoveryTests
         refused = await host.KmsdAsync("restore", foreign, "--yes");
         Assert.Equal(78, refused.ExitCode);
         Assert.Contains("root key isn't in this token", refused.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_the_token_refuses_keeps_its_exit_code()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        host.Set("token", "label", "another");
+        Assert.Equal(75, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+        host.Set("token", "label", Installation.Label);
+        string pin = await File.ReadAllTextAsync(host.PinFile, TestContext.Current.CancellationToken);
+        Installation.WriteSecret(host.PinFile, "wrong-pin");
+        Assert.Equal(77, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+        Installation.WriteSecret(host.PinFile, pin);
+        Assert.Equal(0, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+    }
+
+    /// <summary>What is damaged is what a restore is for: the backup names what it needs by itself.</summary>
+    [Theory]
+    [InlineData("UPDATE root_generations SET mac_check = zeroblob(32) WHERE generation = 2")]
+    [InlineData("UPDATE root_generations SET mac_key_id = zeroblob(16) WHERE generation = 2")]
+    [InlineData("UPDATE root_generations SET generation = 4000000000 WHERE generation = 2")]
+    [InlineData("UPDATE root_generations SET state = 'old'")]
+    [InlineData("DELETE FROM root_generations WHERE generation = 1")]
+    public async Task Whatever_was_done_to_the_database_in_its_place_a_backup_is_put_there(string sql)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        await using (Daemon daemon = await host.StartAsync())
+        await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await wire.ResultAsync("root.rotate", """{"reason":"a test"}""");
+            Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+        }
+
+        await host.SqlAsync(sql);
+        Assert.Equal(78, (await host.RefusedAsync()).ExitCode);
+        Finished restored = await host.KmsdAsync("restore", backup, "--yes");
+        Assert.True(restored.ExitCode == 0, restored.Error);
+        await using Daemon again = await host.StartAsync();
+    }
+
+    /// <summary>Its write-ahead log couldn't go with it: cut off in between, the old database would lack its last changes.</summary>
+    [Fact]
+    public async Task While_another_process_reads_the_database_it_isnt_replaced()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        using (System.Diagnostics.Process reader = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("sqlite3", [host.Database])
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+        })!)
+        {
+            await using (Daemon daemon = await host.StartAsync())
+            await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+            {
+                await reader.StandardInput.WriteLineAsync("BEGIN; SELECT count(*) FROM instance;");
+                await reader.StandardInput.FlushAsync(TestContext.Current.CancellationToken);
+                Assert.Equal("1", await reader.StandardOutput.ReadLineAsync(TestContext.Current.CancellationToken));
+                _ = await wire.MakeKeyAsync("last");
+                Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+            }
+
+            Finished refused = await host.KmsdAsync("restore", backup, "--yes");
+            Assert.Equal(73, refused.ExitCode);
+            Assert.Contains("Another process reads", refused.Error, StringComparison.Ordinal);
+            Assert.DoesNotContain(Directory.GetFiles(host.State), file => file.Contains(".aside", StringComparison.Ordinal) || file.Contains(".restoring", StringComparison.Ordinal));
+            reader.StandardInput.Close();
+            await reader.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+
+        await using (Daemon again = await host.StartAsync())
+        await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await wire.ResultAsync("keys.get", """{"key":"last"}""");
+            Assert.Equal(0, (await again.StopAsync()).ExitCode);
+        }
+
+        Assert.Equal(0, (await host.KmsdAsync("restore", backup, "--yes")).ExitCode);
+    }
+
+    /// <summary>The keys of the later generation stay for the database that was set aside; the console names them, asks, and destroys them.</summary>
+    [Theory]
+    [InlineData("root.left-recorded:1")]
+    [InlineData("root.left-destroyed:1")]
+    [InlineData(null)]
+    public async Task What_a_restore_across_a_rotation_leaves_in_the_token_is_named_and_removed_by_hand(string? point)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string backup = await BackUpAsync(host);
+        await using (Daemon daemon = await host.StartAsync())
+        await using (Wire wire = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await wire.ResultAsync("root.rotate", """{"reason":"a test"}""");
+            _ = await wire.MakeKeyAsync("since");
+            Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+        }
+
+        Finished restored = await host.KmsdAsync("restore", backup, "--yes");
+        Assert.True(restored.ExitCode == 0, restored.Error);
+        Assert.Contains("The root generation of this state is 1", restored.Output, StringComparison.Ordinal);
+
+        // What was set aside opens what it always did, as long as they are there.
+        string aside = Assert.Single(Directory.GetFiles(host.State, "kms.db.aside-*"));
+        Assert.Contains("root keys in it: kmsd-root-mac-1", (await host.KmsdAsync("token", "probe")).Output, StringComparison.Ordinal);
+        Assert.Equal(0, (await host.KmsdAsync("history", "verify", "--database", aside)).ExitCode);
+        await using (Daemon daemon = await host.StartTestBuildAsync(new() { ["KMSD_TEST_FAULT"] = point ?? "" }))
+        {
+            Assert.Contains("generation 2\tleft in the token", (await host.KmsctlAsync("root", "status")).Output, StringComparison.Ordinal);
+            Finished unsaid = await host.KmsctlAsync("n\n"u8.ToArray(), "root", "retire", "2", "--reason", "not needed");
+            Assert.Equal(2, unsaid.ExitCode);
+            Assert.Contains("can't be read any more once they are destroyed", unsaid.Error, StringComparison.Ordinal);
+            Finished retired = await host.KmsctlAsync("y\n"u8.ToArray(), "root", "retire", "2", "--reason", "not needed");
+            Assert.Equal(point is null, retired.ExitCode == 0);
+            Finished ended = point is null ? await daemon.StopAsync() : new Finished(await daemon.ExitAsync(), "", await daemon.JournalAsync());
+            Assert.Equal(point is null ? 0 : 137, ended.ExitCode);
+            Assert.Contains("root generations that this database doesn't need: 2.", ended.Error, StringComparison.Ordinal);
+        }
+
+        await using (Daemon again = await host.StartAsync())
+        {
+            if (point == "root.left-recorded:1")
+            {
+                Assert.Equal(0, (await host.KmsctlAsync("root", "retire", "2", "--reason", "once more", "--yes")).ExitCode);
+            }
+
+            Assert.DoesNotContain("left in the token", (await host.KmsctlAsync("root", "status")).Output, StringComparison.Ordinal);
+            Assert.Equal(0, (await again.StopAsync()).ExitCode);
+        }
+
+        string probe = (await host.KmsdAsync("token", "probe")).Output;
+        Assert.Contains("kmsd-root-mac-1-", probe, StringComparison.Ordinal);
+        Assert.DoesNotContain("-2-", probe, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -20,16 +20,9 @@ public sealed class RootRotationTests : IAsyncLifetime
     private Installation _host = null!;
     private DateTimeOffset _now = new(2026, 3, 1, 8, 0, 0, TimeSpan.Zero);
 
-    private string ClockFile => Path.Combine(_host.Path, "clock");
-
     public async ValueTask InitializeAsync()
     {
-        _host = await Installation.MakeEmptyAsync();
-        SetClock(_now);
-        _host.WriteConfiguration();
-        Finished init = await Shell.RunAsync(
-            Repository.TestKmsd, ["init", "--root", "token", "--config", _host.Configuration], new(_host.Environment) { ["KMSD_TEST_CLOCK"] = ClockFile });
-        Assert.True(init.ExitCode == 0, init.Error);
+        _host = await Installation.MakeAsync(_now);
         await using Daemon daemon = await StartAsync();
         await using Wire wire = await Wire.ConnectAsync(_host.Socket);
         _ = await wire.ResultAsync("members.add", """{"store":"default","principal":"uid:0","role":"manager"}""");
@@ -76,6 +69,44 @@ public sealed class RootRotationTests : IAsyncLifetime
         }
 
         TestContext.Current.TestOutputHelper?.WriteLine($"killed {kills} times");
+    }
+
+    /// <summary>
+    /// The disk fails at the very commit that takes the new generation into use, and goes on failing: the caller is told to look again. After a power
+    /// cut the disk may hold that commit whole, and not what was to take its place. The keys that it names must be there.
+    /// </summary>
+    [Fact]
+    public async Task A_generation_whose_commit_is_in_doubt_keeps_its_keys()
+    {
+        string made = Path.Combine(_host.Path, "made");
+        string failed = Path.Combine(_host.Path, "failed");
+        string log = _host.Database + "-wal";
+        await using (Daemon daemon = await StartAsync(new() { ["KMSD_TEST_FAULT"] = $"root.made:1:{made},writer.failed:1:{failed}" }))
+        {
+            await using Wire wire = await Wire.ConnectAsync(_host.Socket);
+            Task<JsonElement> rotating = wire.CallAsync("root.rotate", """{"reason":"a test"}""");
+            await UntilAsync(() => Task.FromResult(File.Exists(made)));
+            using System.Diagnostics.Process tracer = await StorageFaultTests.FailSyncAsync(daemon, "1+");
+            File.Delete(made);
+            await UntilAsync(() => Task.FromResult(File.Exists(failed)));
+            File.Copy(log, log + ".on-disk");
+            File.Delete(failed);
+            JsonElement answer = await rotating;
+            Assert.Equal("storageUnavailable", Wire.Reason(answer));
+            Assert.Contains("look again", answer.ToString(), StringComparison.Ordinal);
+            await daemon.KillAsync();
+            tracer.Kill();
+        }
+
+        File.Move(log + ".on-disk", log, overwrite: true);
+        File.Delete(_host.Database + "-shm");
+        await using Daemon again = await StartAsync();
+        await using Wire client = await Wire.ConnectAsync(_host.Socket);
+        await OpenAllAsync(client);
+        Assert.Equal(2, (await client.ResultAsync("root.status")).GetProperty("generation").GetInt64());
+        await UntilCarriedAsync(client);
+        await OpenAllAsync(client);
+        Assert.True((await client.ResultAsync("history.verify")).GetProperty("ok").GetBoolean());
     }
 
     [Fact]
@@ -185,12 +216,10 @@ public sealed class RootRotationTests : IAsyncLifetime
 
     private Task<Daemon> StartAsync(Dictionary<string, string>? hooks = null) =>
         _host.StartTestBuildAsync(
-        new(hooks ?? []) { ["KMSD_TEST_CLOCK"] = ClockFile, ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
+        new(hooks ?? []) { ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
 
     private void SetClock(DateTimeOffset now)
     {
-        // Replaced whole: the daemon reads it at any moment.
-        File.WriteAllText(ClockFile + ".new", now.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
-        File.Move(ClockFile + ".new", ClockFile, overwrite: true);
+        _host.Now = now;
     }
 }

@@ -135,11 +135,15 @@ public sealed class StorageFaultTests
     }
 
     /// <summary>The next fsync of each thread fails, and no other.</summary>
-    private static async Task<Process> FailSyncAsync(Daemon daemon)
+    private static Task<Process> FailSyncAsync(Daemon daemon) => FailSyncAsync(daemon, "1");
+
+    /// <param name="daemon">A running one.</param>
+    /// <param name="which">Of the fsyncs of each thread, as strace counts them: 1 is the next and no other, 1+ all.</param>
+    internal static async Task<Process> FailSyncAsync(Daemon daemon, string which)
     {
         Process tracer = Process.Start(new ProcessStartInfo(
             "strace",
-            ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO:when=1", "-p", daemon.Id.ToString(CultureInfo.InvariantCulture)]))!;
+            ["-f", "-qq", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e", $"inject=fsync,fdatasync:error=EIO:when={which}", "-p", daemon.Id.ToString(CultureInfo.InvariantCulture)]))!;
         while (File.ReadLines($"/proc/{daemon.Id}/status").Contains("TracerPid:\t0"))
         {
             await Task.Delay(10);

@@ -37,13 +37,9 @@ public sealed class StrangerTests
         Assert.SkipUnless(Environment.UserName == "root", "Needs root: it acts as several accounts (setpriv).");
         const int Minutes = 60;
         int perMinute = Repository.Count("KMS_STRANGER_REQUESTS", 600);
-        await using Installation host = await Installation.MakeEmptyAsync();
         DateTimeOffset now = new(2026, 3, 1, 12, 0, 0, TimeSpan.Zero);
-        Dictionary<string, string> hooks = new() { ["KMSD_TEST_CLOCK"] = Path.Combine(host.Path, "clock"), ["KMSD_TEST_LOOK"] = Path.Combine(host.Path, "look") };
-        SetClock(host, now);
-        host.WriteConfiguration();
-        Finished init = await Shell.RunAsync(Repository.TestKmsd, ["init", "--root", "token", "--config", host.Configuration], new(host.Environment.Concat(hooks)));
-        Assert.True(init.ExitCode == 0, init.Error);
+        await using Installation host = await Installation.MakeAsync(now);
+        Dictionary<string, string> hooks = new() { ["KMSD_TEST_LOOK"] = Path.Combine(host.Path, "look") };
         await using (Daemon first = await host.StartTestBuildAsync(hooks))
         {
             await using Wire wire = await Wire.ConnectAsync(host.Socket);
@@ -80,7 +76,7 @@ public sealed class StrangerTests
 
                 number += perMinute;
                 now = now.AddMinutes(1);
-                SetClock(host, now);
+                host.Now = now;
                 await LookAsync(host, now);
                 largestLog = Math.Max(largestLog, new FileInfo(host.Database + "-wal").Length);
             }
@@ -121,13 +117,6 @@ public sealed class StrangerTests
         answer.TryGetProperty("error", out System.Text.Json.JsonElement error) && !error.TryGetProperty("data", out _)
             ? error.GetProperty("code").ToString()
             : Wire.Reason(answer);
-
-    private static void SetClock(Installation host, DateTimeOffset now)
-    {
-        string path = Path.Combine(host.Path, "clock");
-        File.WriteAllText(path + ".new", now.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
-        File.Move(path + ".new", path, overwrite: true);
-    }
 
     /// <summary>Waits until the daemon has done what was due then.</summary>
     private static async Task LookAsync(Installation host, DateTimeOffset now)

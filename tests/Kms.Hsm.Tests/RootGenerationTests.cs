@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
+using Net.Pkcs11Interop.Common;
 
 namespace Kms.Hsm.Tests;
 
@@ -182,6 +183,87 @@ public sealed class RootGenerationTests : IDisposable
         BinaryPrimitives.WriteUInt32BigEndian(number, 1);
         byte[] input = [0, 0, 0, 4, .. "rows"u8, 0, 0, 0, 16, .. SoftHsm.InstanceId, 0, 0, 0, 4, .. number];
         Assert.Equal(HMACSHA256.HashData(value, input), Derive(root, "rows"));
+    }
+
+    /// <summary>A database that was put back doesn't describe the generation that vouched for what the token remembers.</summary>
+    [Fact]
+    public void A_generation_that_nobody_describes_derives_the_same_by_its_label()
+    {
+        RootGenerationDescriptor later = _token.CreateGeneration(5, SoftHsm.InstanceId);
+        try
+        {
+            byte[] expected = Derive(_token.OpenGeneration(later), "rows");
+            Assert.Equal(expected, Find(5));
+            Assert.Null(Find(6));
+            byte[] elsewhere = [.. SoftHsm.InstanceId.Reverse()];
+            Assert.Null(_token.FindDerivedKey(5, elsewhere, "rows"));
+
+            // Two of one name: neither counts.
+            using (PlantedKey.Beside(_token, later, RootRole.Mac, RandomNumberGenerator.GetBytes(32)))
+            {
+                Assert.Null(Find(5));
+            }
+
+            Assert.Equal(expected, Find(5));
+        }
+        finally
+        {
+            _token.DestroyGeneration(later);
+        }
+    }
+
+    [Theory]
+    [InlineData(CKA.CKA_EXTRACTABLE)]
+    [InlineData(CKA.CKA_SENSITIVE)]
+    [InlineData(CKA.CKA_MODIFIABLE)]
+    [InlineData(CKA.CKA_DERIVE)]
+    public void A_mac_key_that_isnt_protected_as_it_must_be_derives_nothing(CKA wrong)
+    {
+        RootGenerationDescriptor later = _token.CreateGeneration(5, SoftHsm.InstanceId);
+        try
+        {
+            using var planted = PlantedKey.InPlaceOf(_token, later, RootRole.Mac, RandomNumberGenerator.GetBytes(32), wrong);
+            Assert.Null(Find(5));
+        }
+        finally
+        {
+            _token.DestroyGeneration(later);
+        }
+    }
+
+    [Fact]
+    public void A_generation_is_destroyed_by_its_number_and_no_other_is()
+    {
+        _ = _token.CreateGeneration(5, SoftHsm.InstanceId);
+        byte[] otherInstance = [.. SoftHsm.InstanceId.Reverse()];
+        RootGenerationDescriptor elsewhere = _token.CreateGeneration(5, otherInstance);
+        RootGenerationDescriptor other = _token.CreateGeneration(55, SoftHsm.InstanceId);
+        try
+        {
+            _token.DestroyGeneration(5, SoftHsm.InstanceId);
+            Assert.Equal([1U, 55U], _token.FindRootGenerations(SoftHsm.InstanceId).Order());
+            _ = _token.OpenGeneration(_descriptor);
+            _ = _token.OpenGeneration(elsewhere);
+            _ = _token.OpenGeneration(other);
+            _token.DestroyGeneration(5, SoftHsm.InstanceId);
+        }
+        finally
+        {
+            _token.DestroyGeneration(elsewhere);
+            _token.DestroyGeneration(other);
+        }
+    }
+
+    private byte[]? Find(uint number)
+    {
+        using SecretBytes? key = _token.FindDerivedKey(number, SoftHsm.InstanceId, "rows");
+        if (key is null)
+        {
+            return null;
+        }
+
+        using SecretLease lease = key.Open();
+        return lease.Bytes.ToArray();
     }
 
     private void Reopen(int sessions)

@@ -26,6 +26,7 @@ public sealed class OperatorCommandTests : IDisposable
     [InlineData("deleted list --store acme", "deletedKeys.list", """{"store":"acme"}""", "mail\t00112233445566778899aabbccddeeff\tdefault\tECDSA-P256\t2026-11-24T00:00:00Z\t2027-11-24T00:00:00Z\t2\t3\tnever\tuid:0=encryptor gid:9=reviewer\n")]
     [InlineData("deleted history abc --limit 7 --operation keys.create", "deletedKeys.history", """{"tag":"abc","limit":7,"operation":"keys.create"}""", "")]
     [InlineData("root status", "root.status", "{}", "generation\t2\norigin\ttoken\nmade\t2026-11-20T00:00:00Z\nrotate by\t2027-11-20T00:00:00Z\ncustody\tnone\nversions under it\t4 of 7\ngeneration 1\told, from the token, made 2025-11-20T00:00:00Z, carries 3 versions\ngeneration 2\tcurrent, from the token, made 2026-11-20T00:00:00Z, carries 4 versions\n")]
+    [InlineData("backup", "backup.create", "{}", "backed up\tkmsd's database, without the root key\nfile\t/var/lib/kmsd/backups/kms-20261125T031500000Z.db\nsize\t147456 bytes\nsha256\t00ff\nhistory entries\t12\n")]
     [InlineData("metrics", "system.metrics", "{}", Metrics)]
     [InlineData("deletions release --yes", "deletions.release", "{}", "released\n")]
     public async Task What_is_asked_is_sent_and_the_answer_printed(string line, string method, string parameters, string output)

@@ -170,6 +170,8 @@ internal sealed class RecordsDaemon : IAsyncDisposable
                     "usageCount":3,"itemCount":4,"grants":[{"principal":"uid:0","role":"encryptor","grantedAt":"2026-11-20T00:00:00.000Z"},
                     {"principal":"gid:9","role":"reviewer","grantedAt":"2026-11-20T00:00:00.000Z"}]}]}
                     """;
+            case "backup.create":
+                return """{"path":"kms-20261125T031500000Z.db","sha256":"00ff","entries":12,"folder":"/var/lib/kmsd/backups","size":147456}""";
             case "root.status":
                 return """
                     {"generation":2,"origin":"token","createdAt":"2026-11-20T00:00:00.000Z","rotateBy":"2027-11-20T00:00:00.000Z","custody":{"kind":"none"},

@@ -77,6 +77,9 @@ internal sealed class Daemon : IAsyncDisposable
     /// <summary>What it said of the anchor.</summary>
     public ListLogger AnchorLog { get; private set; } = new();
 
+    /// <summary>What it said of generations that the token holds.</summary>
+    public ListLogger RootLog { get; private set; } = new();
+
     public Installation Installation => _installation ?? throw new InvalidOperationException("It is stopped.");
 
     public CatalogueLedger Catalogue => Installation.Catalogue;
@@ -143,6 +146,7 @@ internal sealed class Daemon : IAsyncDisposable
         using ListLoggerFactory logs = new();
         LoaderLog = logs.Of<CatalogueLoader>();
         AnchorLog = logs.Of<Anchor>();
+        RootLog = logs.Of<RootGenerations>();
         Installation installation = await Installation.OpenAsync(Path, OpenRoot, _options.Anchor, judge, Meter, Clock, logs);
         _installation = installation;
         Operators operators = new(_options.Operators, _options.RootAdministrators);
@@ -168,7 +172,8 @@ internal sealed class Daemon : IAsyncDisposable
         RootWatch = new RootKeyWatch(installation.Generations, Notices, told, Writer, operators, new ListLogger<RootKeyWatch>());
     }
 
-    private MemoryRootKey OpenRoot(IReadOnlyList<StoredGeneration> generations)
+    /// <summary>As a start opens it.</summary>
+    public MemoryRootKey OpenRoot(IReadOnlyList<StoredGeneration> generations)
     {
         StoredGeneration current = generations.Single(one => one.State == GenerationState.Current);
         if (!Root.Generations.Contains(current.Number))

@@ -21,4 +21,10 @@ public sealed class CreateBackupResult
 
     /// <summary>How many entries of the history it holds.</summary>
     public required long Entries { get; init; }
+
+    /// <summary>The daemon's backup folder, where the file is.</summary>
+    public string? Folder { get; init; }
+
+    /// <summary>The file's size in bytes.</summary>
+    public long? Size { get; init; }
 }

@@ -38,6 +38,12 @@ public sealed class RootStatusResult
     /// <summary>Every generation that isn't retired, oldest first.</summary>
     public required RootGenerationDescription[] Generations { get; init; }
 
+    /// <summary>
+    /// Generations whose keys the token holds though the daemon's database doesn't name them, or calls them retired: an older
+    /// database or an older token was put back. Null if there are none. <c>root.retire</c> destroys them.
+    /// </summary>
+    public long[]? Left { get; init; }
+
     /// <summary>How far the re-wrapping of versions under the current generation is.</summary>
     public required RewrapDescription Rewrap { get; init; }
 }

@@ -24,7 +24,13 @@ internal static class BackupCommand
                 session.Report.Write(made, ProtocolJsonContext.Default.CreateBackupResult, () =>
                 {
                     var sheet = new Sheet(null, "what", "value");
-                    sheet.Add("file", made.Path);
+                    sheet.Add("backed up", "kmsd's database, without the root key");
+                    sheet.Add("file", made.Folder is null ? made.Path : Path.Combine(made.Folder, made.Path));
+                    if (made.Size is long size)
+                    {
+                        sheet.Add("size", string.Create(CultureInfo.InvariantCulture, $"{size} bytes"));
+                    }
+
                     sheet.Add("sha256", made.Sha256);
                     sheet.Add("history entries", made.Entries.ToString(CultureInfo.InvariantCulture));
                     return sheet;

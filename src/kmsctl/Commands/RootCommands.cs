@@ -57,26 +57,21 @@ internal static class RootCommands
             async session =>
             {
                 RootStatusResult root = await session.Client.ReadRootStatusAsync(session.CancellationToken);
-                if (root.Generations.FirstOrDefault(one => one.Generation == session.Get(generation))?.State != "old")
+                if (root.Left?.Contains(session.Get(generation)) == true)
+                {
+                    await Question.TellAsync(string.Create(
+                        CultureInfo.InvariantCulture,
+                        $"The database doesn't need generation {session.Get(generation)}: its keys stayed in the token when an older backup, or the token, was put back. The database that was set aside then, and backups made under that generation, can't be read any more once they are destroyed."));
+                }
+                else if (root.Generations.FirstOrDefault(one => one.Generation == session.Get(generation))?.State != "old")
                 {
                     // Refused by the daemon, which says why: nothing to warn of.
                     Write(session, await session.Client.RetireRootAsync(session.Get(generation), session.GetRequired(s_reason), session.CancellationToken));
                     return;
                 }
-
-                await Question.TellAsync(string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"Backups of the database from before generation {root.Generation} was made can't be read any more once generation {session.Get(generation)} is retired."));
-                if (root.Generations.FirstOrDefault(one => one.Generation == session.Get(generation))?.Origin == "ceremony")
+                else
                 {
-                    await Question.TellAsync("Whoever holds enough of its shares can still read such a backup: destroy them as well.");
-                }
-
-                if (root.Custody.Kind == "none")
-                {
-                    await Question.TellAsync(string.Create(
-                        CultureInfo.InvariantCulture,
-                        $"Nobody holds a share of this root key: if the token is lost, every key is. Is the token backed up with generation {root.Generation} in it?"));
+                    await WarnAsync(root, session.Get(generation));
                 }
 
                 if (!session.Get(CommonOptions.Yes))
@@ -87,6 +82,24 @@ internal static class RootCommands
                 Write(session, await session.Client.RetireRootAsync(session.Get(generation), session.GetRequired(s_reason), session.CancellationToken));
             },
             generation, s_reason, CommonOptions.Yes);
+    }
+
+    private static async Task WarnAsync(RootStatusResult root, long generation)
+    {
+        await Question.TellAsync(string.Create(
+            CultureInfo.InvariantCulture,
+            $"Backups of the database from before generation {root.Generation} was made can't be read any more once generation {generation} is retired."));
+        if (root.Generations.FirstOrDefault(one => one.Generation == generation)?.Origin == "ceremony")
+        {
+            await Question.TellAsync("Whoever holds enough of its shares can still read such a backup: destroy them as well.");
+        }
+
+        if (root.Custody.Kind == "none")
+        {
+            await Question.TellAsync(string.Create(
+                CultureInfo.InvariantCulture,
+                $"Nobody holds a share of this root key: if the token is lost, every key is. Is the token backed up with generation {root.Generation} in it?"));
+        }
     }
 
     /// <exception cref="CommandException">Nothing moves any more.</exception>
@@ -136,6 +149,13 @@ internal static class RootCommands
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {generation.Versions} versions"));
+        }
+
+        foreach (long left in root.Left ?? [])
+        {
+            sheet.Add(
+                string.Create(CultureInfo.InvariantCulture, $"generation {left}"),
+                string.Create(CultureInfo.InvariantCulture, $"left in the token; this database doesn't need it: kmsctl root retire {left}"));
         }
 
         return sheet;

@@ -76,13 +76,26 @@ internal static class AcceptanceSteps
             CultureInfo.InvariantCulture, $"To be rotated, since their counters are stale: {plan.Rotated.Count} AES keys."));
     }
 
+    /// <summary>Whoever rotated the root key had a reason. Nothing of it is removed here: what was set aside needs it.</summary>
+    public static void TellLeft(Installation installation, OperatorConsole terminal)
+    {
+        // Planned ones aren't taken over: their keys, if they are there, are somebody else's.
+        long[] left = [.. installation.Generations.Left.Union(installation.Generations.All.Values.Where(one => one.State == GenerationState.Planned).Select(one => one.Number))];
+        if (left.Length > 0)
+        {
+            terminal.Tell(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The root generation of this state is {installation.Generations.Current.Number}, which seals again; of others the token may hold keys that it doesn't name: {string.Join(", ", left)}. They stay, for what is set aside and for later backups: see kmsctl root status and kmsctl root retire. Rotate the root key afterwards."));
+        }
+    }
+
     public static string Between(SetState set, AnchorRecord? anchor) => string.Create(
         CultureInfo.InvariantCulture, $"epoch {set.Epoch}, the token knew {(anchor is null ? "nothing" : anchor.LastEpoch.ToString(CultureInfo.InvariantCulture))}");
 
     public static string Format(DateTimeOffset at) => at.UtcDateTime.ToString("yyyy-MM-dd HH:mm:ss 'UTC'", CultureInfo.InvariantCulture);
 
     /// <summary>Tells the token which database it follows from now on.</summary>
-    public static Task AnchorAsync(RootKey root, byte[] anchor, AnchorMode mode) => TryAsync(async () =>
+    public static Task AnchorAsync(RootKey root, byte[] anchor, AnchorMode mode) => Exits.TryAsync(async () =>
     {
         FaultPoint.Reach("accept.before-anchor");
         if (mode == AnchorMode.Required)
@@ -97,18 +110,4 @@ internal static class AcceptanceSteps
         FaultPoint.Reach("accept.after-anchor");
         return true;
     });
-
-    /// <summary>Here nobody is served: what a caller would hear is an exit.</summary>
-    public static async Task<T> TryAsync<T>(Func<Task<T>> step)
-    {
-        try
-        {
-            return await step();
-        }
-        catch (KmsException exception)
-        {
-            throw new StartupException(
-                exception.Code == KmsErrorCode.TokenUnavailable ? ExitCode.TokenAbsent : ExitCode.CannotCreate, exception.Message, exception);
-        }
-    }
 }

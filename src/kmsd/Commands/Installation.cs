@@ -173,8 +173,10 @@ internal sealed class Installation : IDisposable
             try
             {
                 await installation.CountAsync(proof);
+                installation.Generations.NoteInToken(await proof.Root.FindGenerationsAsync());
                 if (!isAccepting)
                 {
+                    installation.TellLeft(logs.CreateLogger<RootGenerations>());
                     await installation.CompleteAsync(proof, verdict, anchorMode, logs);
                 }
 
@@ -188,9 +190,7 @@ internal sealed class Installation : IDisposable
         }
         catch (KmsException exception)
         {
-            // Here nobody is served yet: what a caller would hear is an exit.
-            throw new StartupException(
-                exception.Code == KmsErrorCode.StorageUnavailable ? ExitCode.CannotCreate : ExitCode.TokenAbsent, exception.Message, exception);
+            throw Exits.Of(exception);
         }
     }
 
@@ -242,6 +242,14 @@ internal sealed class Installation : IDisposable
                 UsageReplay.Run(from, historyKeys, Instance.Id, History, Catalogue);
                 return true;
             });
+        }
+    }
+
+    private void TellLeft(ILogger log)
+    {
+        if (!Generations.Left.IsEmpty)
+        {
+            RootKeysLog.GenerationsLeft(log, string.Join(", ", Generations.Left));
         }
     }
 
@@ -402,7 +410,10 @@ internal sealed class Installation : IDisposable
 
         public async Task<AnchorVerdict> JudgeAsync(AnchorMode mode)
         {
-            Anchor = mode == AnchorMode.Off ? null : await Integrity.Anchor.ReadAsync(Root, Authenticator);
+            Anchor = mode == AnchorMode.Off
+                ? null
+                : await Integrity.Anchor.ReadAsync(
+                    Root, Authenticator, Instance.Id, number => Generations.Any(one => one.Number == number && one.State is GenerationState.Retiring or GenerationState.Retired));
             Rows.StartFrom(History.SetAtStart.Epoch, Anchor?.LastEpoch ?? 0);
             return mode == AnchorMode.Off || (Anchor is null && !Instance.IsAnchored)
                 ? AnchorVerdict.None

@@ -31,16 +31,15 @@ internal static class Recover
         using DaemonMeter meter = new(clock);
         using StateDirectory state = Preparation.OpenState(options);
         await RunAsync(
-            arguments, Path.Combine(state.Path, Database.FileName), generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options, clock, terminal,
-            logs);
+            arguments, Path.Combine(state.Path, Database.FileName), generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options, meter, clock,
+            terminal, logs);
     }
 
     internal static async Task RunAsync(
-        CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, TimeProvider clock,
-        OperatorConsole terminal, ILoggerFactory logs)
+        CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, DaemonMeter meter,
+        TimeProvider clock, OperatorConsole terminal, ILoggerFactory logs)
     {
         DeletionList deleted = AcceptanceSteps.ReadDeleted(arguments, clock);
-        using DaemonMeter meter = new(clock);
         Installation.Found? found = null;
         using Installation? installation = await Installation.OpenToAcceptAsync(
             Database.Open(path), path, openRoot, options.Anchor,
@@ -62,13 +61,14 @@ internal static class Recover
             $"The database: epoch {found.Set.Epoch}, {found.History.Committed.Sequence} history entries, last seen running at {AcceptanceSteps.Format(installation.LastSeenAt)}."));
         terminal.Tell(found.Anchor is AnchorRecord anchor
             ? string.Create(CultureInfo.InvariantCulture, $"The token knows: epoch {anchor.LastEpoch}, {anchor.History.Sequence} history entries.")
-            : "The token knows nothing of it, or only by a later root generation than the database names.");
+            : "The token knows nothing of it.");
+        AcceptanceSteps.TellLeft(installation, terminal);
         AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
         AcceptancePlan plan = accept.Plan(deleted);
         AcceptanceSteps.Tell(plan, installation, clock, terminal);
         terminal.Tell("Whatever was changed after that state is gone: grants that were taken away stand again. Restoring a backup says what; this can't.");
         terminal.Require(Word, arguments.Yes);
-        AnchorRecord record = await AcceptanceSteps.TryAsync(() => accept.RunAsync(
+        AnchorRecord record = await Exits.TryAsync(() => accept.RunAsync(
             plan, installation.Instance, installation.AnchorAtStart, options.Anchor == AnchorMode.Required, "recover",
             $"{arguments.Reason} ({AcceptanceSteps.Between(found.Set, found.Anchor)})"));
         await AcceptanceSteps.AnchorAsync(installation.Root, record.Encode(installation.Authenticator), options.Anchor);

@@ -1,5 +1,6 @@
 using System.Data.Common;
 using System.Globalization;
+using Kms.Client.Protocol;
 using Kmsd.Configuration;
 using Kmsd.History;
 using Kmsd.Hosting;
@@ -40,16 +41,15 @@ internal static class Restore
         using DaemonMeter meter = new(clock);
         using StateDirectory state = Preparation.OpenState(options);
         await RunAsync(
-            arguments, Path.Combine(state.Path, Database.FileName), generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options, clock, terminal,
-            logs);
+            arguments, Path.Combine(state.Path, Database.FileName), generations => Preparation.OpenRoot(options, generations, new TokenMeter(meter), logs), options, meter, clock,
+            terminal, logs);
     }
 
     internal static async Task RunAsync(
-        CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, TimeProvider clock,
-        OperatorConsole terminal, ILoggerFactory logs)
+        CommandLine arguments, string path, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, DaemonOptions options, DaemonMeter meter,
+        TimeProvider clock, OperatorConsole terminal, ILoggerFactory logs)
     {
         DeletionList deleted = AcceptanceSteps.ReadDeleted(arguments, clock);
-        using DaemonMeter meter = new(clock);
         string copy = Path.Combine(Path.GetDirectoryName(path)!, TemporaryName);
         Remove(copy);
         try
@@ -71,43 +71,12 @@ internal static class Restore
         DaemonOptions options, DaemonMeter meter, TimeProvider clock, OperatorConsole terminal, ILoggerFactory logs)
     {
         bool isThere = File.Exists(path);
-        (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? running = isThere ? ReplacedDatabase.Peek(path) : null;
-        Installation.Found? found = null;
-        BackupManifest? manifest = null;
-        bool isAtToken = false;
-        Installation installation;
-        try
-        {
-            installation = (await Installation.OpenToAcceptAsync(
-                Database.OpenBackup(copy), copy,
-                generations =>
-                {
-                    isAtToken = true;
-                    RootKey root = openRoot(Together(generations, running, path));
-                    isAtToken = false;
-                    return root;
-                },
-                options.Anchor,
-                seen =>
-                {
-                    found = seen;
-                    manifest = Prove(seen);
-                    return true;
-                },
-                meter, clock, logs))!;
-        }
-        catch (StartupException exception) when (!isAtToken && exception.ExitCode == ExitCode.Configuration)
-        {
-            throw DoesNotVerify(exception.Message, exception);
-        }
-        catch (Exception exception) when (exception is DbException or InvalidOperationException or InvalidCastException or FormatException or OverflowException or ArgumentException)
-        {
-            throw DoesNotVerify("it can't be read", exception);
-        }
-
+        Instance? running = isThere ? ReplacedDatabase.Peek(path)?.Instance : null;
+        (Installation installation, BackupManifest manifest, AnchorRecord? known) = await OpenAsync(
+            OpenFile(copy, path, running), copy, openRoot, options.Anchor, meter, clock, logs);
         using (installation)
         {
-            HistoryVerdict history = await AcceptanceSteps.TryAsync(() => HistoryProof.RunAsync(
+            HistoryVerdict history = await Exits.TryAsync(() => HistoryProof.RunAsync(
                 installation.Database, installation.History, installation.Root, installation.Instance.Id));
             if (history.FirstBad is long bad)
             {
@@ -116,8 +85,8 @@ internal static class Restore
 
             terminal.Tell(string.Create(
                 CultureInfo.InvariantCulture,
-                $"The backup verifies: made at {AcceptanceSteps.Format(manifest!.CreatedAt)}, epoch {manifest.Set.Epoch}, {manifest.Entries} history entries, {installation.Catalogue.Current.Keys.Count} keys."));
-            ReplacedDatabase? replaced = isThere ? await AcceptanceSteps.TryAsync(() => ReplacedDatabase.ReadAsync(path, installation.Root)) : null;
+                $"The backup verifies: made at {AcceptanceSteps.Format(manifest.CreatedAt)}, epoch {manifest.Set.Epoch}, {manifest.Entries} history entries, {installation.Catalogue.Current.Keys.Count} keys."));
+            ReplacedDatabase? replaced = isThere ? await Exits.TryAsync(() => ReplacedDatabase.ReadAsync(path, installation.Root)) : null;
             TellReplaced(replaced, isThere, path, installation, terminal);
             deleted.Add(replaced?.Catalogue.Deleted.Values ?? []);
             if (replaced is not null)
@@ -125,50 +94,102 @@ internal static class Restore
                 deleted.Add(replaced.Purged);
             }
 
-            TellGenerations(running?.Generations, installation.Generations.Current, terminal);
+            AcceptanceSteps.TellLeft(installation, terminal);
             AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
             AcceptancePlan plan = accept.Plan(deleted);
             AcceptanceSteps.Tell(plan, installation, clock, terminal);
             terminal.Require(Word, arguments.Yes);
-            AnchorRecord record = await AcceptanceSteps.TryAsync(() => accept.RunAsync(
-                plan, installation.Instance, installation.AnchorAtStart, options.Anchor == AnchorMode.Required, "restore",
-                $"backup of {AcceptanceSteps.Format(manifest.CreatedAt)} ({AcceptanceSteps.Between(manifest.Set, found!.Anchor)}){(arguments.Reason is null ? "" : ": " + arguments.Reason)}"));
-            return new Prepared(
-                installation.TakeRoot(), record.Encode(installation.Authenticator), IsFirst: found!.Anchor is null, record.Settled.Epoch, plan);
+            Telling telling = known is not null || options.Anchor != AnchorMode.Required ? Telling.Last
+                : replaced is { IsAnchored: false } ? Telling.AtStart
+                : Telling.First;
+            AnchorRecord record = await Exits.TryAsync(() => accept.RunAsync(
+                plan, installation.Instance, installation.AnchorAtStart, options.Anchor == AnchorMode.Required && telling != Telling.AtStart, "restore",
+                $"backup of {AcceptanceSteps.Format(manifest.CreatedAt)} ({AcceptanceSteps.Between(manifest.Set, known)}){(arguments.Reason is null ? "" : ": " + arguments.Reason)}"));
+            return new Prepared(installation.TakeRoot(), record.Encode(installation.Authenticator), telling, record.Settled.Epoch, plan);
         }
     }
 
-    /// <summary>The generations to open: the backup's, and those of the database in its place, to read that.</summary>
-    private static List<StoredGeneration> Together(
-        IReadOnlyList<StoredGeneration> generations, (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? running, string path)
+    /// <summary>Opens the copy and looks at it by itself: what is wrong with the file is said whatever the token does.</summary>
+    private static Database OpenFile(string copy, string path, Instance? running)
     {
-        if (running is not var (instance, others))
+        Database database;
+        try
         {
-            return [.. generations];
+            database = Database.OpenBackup(copy);
+        }
+        catch (StartupException exception) when (exception.ExitCode == ExitCode.Configuration)
+        {
+            throw DoesNotVerify(exception.Message, exception);
+        }
+        catch (Exception exception) when (exception is DbException or InvalidOperationException or InvalidCastException)
+        {
+            throw DoesNotVerify("it can't be read", exception);
         }
 
-        if (!instance.Id.AsSpan().SequenceEqual(generations[0].Descriptor.InstanceId))
+        try
         {
-            throw new StartupException(
-                ExitCode.DataDoesNotVerify,
-                $"The backup is of another installation than {path}. To put it here nevertheless, move that file and the token's root key away first. Nothing was changed.");
-        }
+            if (database.FindDamage() is string damage)
+            {
+                throw DoesNotVerify($"its file is damaged ({damage})");
+            }
 
-        return
-        [
-            .. generations,
-            .. others.Where(other => other.IsInToken && !generations.Any(one => one.IsInToken && one.Number == other.Number))
-                .Select(other => other with { State = GenerationState.Old }),
-        ];
+            Instance instance = database.Load(Instance.Read).Instance;
+            return running is null || running.Id.AsSpan().SequenceEqual(instance.Id)
+                ? database
+                : throw new StartupException(
+                    ExitCode.DataDoesNotVerify,
+                    $"The backup is of another installation than {path}. To put it here nevertheless, move that file and the token's root key away first. Nothing was changed.");
+        }
+        catch (StartupException exception) when (exception.ExitCode == ExitCode.Configuration)
+        {
+            database.Dispose();
+            throw DoesNotVerify(exception.Message, exception);
+        }
+        catch
+        {
+            database.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Opens what the token vouches for, and proves it by its manifest; what the token says by itself stays what it is.</summary>
+    /// <returns>Also what the token knows; null if nothing that verifies.</returns>
+    private static async Task<(Installation Installation, BackupManifest Manifest, AnchorRecord? Known)> OpenAsync(
+        Database database, string copy, Func<IReadOnlyList<StoredGeneration>, RootKey> openRoot, AnchorMode mode, DaemonMeter meter, TimeProvider clock,
+        ILoggerFactory logs)
+    {
+        BackupManifest? manifest = null;
+        AnchorRecord? known = null;
+        bool isAtToken = false;
+        try
+        {
+            Installation? installation = await Installation.OpenToAcceptAsync(
+                database, copy,
+                generations =>
+                {
+                    isAtToken = true;
+                    RootKey root = openRoot(generations);
+                    isAtToken = false;
+                    return root;
+                },
+                mode,
+                seen =>
+                {
+                    known = seen.Anchor;
+                    manifest = Prove(seen);
+                    return true;
+                },
+                meter, clock, logs);
+            return (installation!, manifest!, known);
+        }
+        catch (StartupException exception) when (!isAtToken && exception is { ExitCode: ExitCode.Configuration, InnerException: not KmsException })
+        {
+            throw DoesNotVerify(exception.Message, exception);
+        }
     }
 
     private static BackupManifest Prove(Installation.Found seen)
     {
-        if (seen.Database.FindDamage() is string damage)
-        {
-            throw DoesNotVerify($"its file is damaged ({damage})");
-        }
-
         BackupManifest manifest = seen.Database.Load(from => BackupManifest.Read(from, seen.Authenticator)) ?? throw DoesNotVerify("its manifest was changed");
         if (seen.Database.Load(from => manifest.FindDifference(from, seen.Authenticator)) is string difference)
         {
@@ -177,17 +198,6 @@ internal static class Restore
 
         seen.Database.WriteAtStart(database => database.RemoveManifest());
         return manifest;
-    }
-
-    /// <summary>Whoever rotated the root key had a reason.</summary>
-    private static void TellGenerations(IReadOnlyList<StoredGeneration>? running, StoredGeneration restored, OperatorConsole terminal)
-    {
-        if (running?.Where(one => one.State == GenerationState.Current).Max(one => (long?)one.Number) is long newest && newest > restored.Number)
-        {
-            terminal.Tell(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The backup's root generation is {restored.Number}; the database in its place is at {newest}. Generation {restored.Number} seals again: rotate the root key afterwards. The keys of later generations stay in the token, and only the database that is kept aside knows them."));
-        }
     }
 
     private static void TellReplaced(ReplacedDatabase? replaced, bool isThere, string path, Installation installation, OperatorConsole terminal)
@@ -221,15 +231,14 @@ internal static class Restore
         }
 
         FaultPoint.Reach("restore.after-aside");
-        if (prepared.IsFirst)
+        if (prepared.Telling == Telling.First)
         {
-            // A token that knows nothing can't be told afterwards by a start, which doesn't serve without an anchor.
             await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
         }
 
         Durable.Replace(copy, path);
         FaultPoint.Reach("restore.in-place");
-        if (!prepared.IsFirst)
+        if (prepared.Telling == Telling.Last)
         {
             await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
         }
@@ -306,13 +315,26 @@ internal static class Restore
         return cause is null ? new StartupException(ExitCode.DataDoesNotVerify, message) : new StartupException(ExitCode.DataDoesNotVerify, message, cause);
     }
 
+    /// <summary>When the token is told of the restored database, so that wherever this is cut off a start needs nobody.</summary>
+    private enum Telling
+    {
+        /// <summary>Before it takes its place: there is none that serves, and a start doesn't serve without an anchor.</summary>
+        First = 0,
+
+        /// <summary>Once it is in its place: it names the anchor that it supersedes, or needs none; and the old one is served until then.</summary>
+        Last = 1,
+
+        /// <summary>By the next start: neither database was anchored, and an anchor of one would shut out the other.</summary>
+        AtStart = 2,
+    }
+
     /// <summary>A copy that is what will serve.</summary>
     /// <param name="Root">For the token; taken over.</param>
     /// <param name="Anchor">What the token is to be told.</param>
-    /// <param name="IsFirst">The token knows nothing.</param>
+    /// <param name="Telling">When.</param>
     /// <param name="Epoch">The copy's.</param>
     /// <param name="Plan">What was done.</param>
-    private sealed record Prepared(RootKey Root, byte[] Anchor, bool IsFirst, long Epoch, AcceptancePlan Plan) : IDisposable
+    private sealed record Prepared(RootKey Root, byte[] Anchor, Telling Telling, long Epoch, AcceptancePlan Plan) : IDisposable
     {
 #pragma warning disable IDISP007 // Whoever prepares hands it over.
         public void Dispose() => Root.Dispose();

@@ -60,15 +60,7 @@ internal static class RotateRootOffline
         }
         catch (KmsException exception)
         {
-            throw new StartupException(
-                exception.Code switch
-                {
-                    KmsErrorCode.TokenUnavailable => ExitCode.TokenAbsent,
-                    KmsErrorCode.StorageUnavailable => ExitCode.CannotCreate,
-                    _ => ExitCode.Configuration,
-                },
-                exception.Message,
-                exception);
+            throw Exits.Of(exception);
         }
         finally
         {

@@ -95,7 +95,7 @@ internal static class VerifyShares
         }
         catch (KmsException exception)
         {
-            throw new StartupException(ExitCode.TokenAbsent, exception.Message, exception);
+            throw Exits.Of(exception);
         }
     }
 }

@@ -37,13 +37,37 @@ internal sealed class Anchor(
     public bool IsBehind => _isBehind;
 
     /// <summary>
-    /// The record that counts: of those that verify the one that was written last. Null if there is none.
+    /// The record that counts: of those that verify the one that was written last. Null if there is none. A database that was put back
+    /// from before a rotation of the root key doesn't name the generation that vouches for what the token knows; the token still holds it.
     /// </summary>
+    /// <param name="root">Whose token it is.</param>
+    /// <param name="authenticator">Of the database.</param>
+    /// <param name="instanceId">Whose database it is.</param>
+    /// <param name="isOver">Which generations vouch for nothing any more.</param>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
-    public static async Task<AnchorRecord?> ReadAsync(RootKey root, RowAuthenticator authenticator)
+    public static async Task<AnchorRecord?> ReadAsync(RootKey root, RowAuthenticator authenticator, byte[] instanceId, Func<long, bool> isOver)
     {
-        IReadOnlyList<byte[]> found = await root.ReadAnchorsAsync();
-        return found.Select(value => AnchorRecord.Decode(value, authenticator)).OfType<AnchorRecord>().MaxBy(record => record.WriteNumber);
+        List<AnchorRecord> found = [];
+        foreach (byte[] value in await root.ReadAnchorsAsync())
+        {
+            if ((AnchorRecord.Decode(value, authenticator) ?? await DecodeByOtherAsync(value)) is AnchorRecord record)
+            {
+                found.Add(record);
+            }
+        }
+
+        return found.MaxBy(record => record.WriteNumber);
+
+        async Task<AnchorRecord?> DecodeByOtherAsync(byte[] value)
+        {
+            if (AnchorRecord.ReadGeneration(value) is not long generation || authenticator.Knows(generation) || isOver(generation))
+            {
+                return null;
+            }
+
+            using GenerationKeys keys = await root.FindDerivedKeysAsync(TokenAccess.RowsKeyLabel, [generation]);
+            return AnchorRecord.Decode(value, new RowAuthenticator(keys, instanceId, generation));
+        }
     }
 
     /// <summary>True if the record should follow the history; what does it is an empty change.</summary>

@@ -69,7 +69,7 @@ internal static class AnchorPolicy
     /// <summary>For a person.</summary>
     public static string Describe(AnchorVerdict verdict) => verdict switch
     {
-        AnchorVerdict.NoAnchor => "The token holds no anchor of this database that verifies: none at all, or one of a later root generation than the database knows.",
+        AnchorVerdict.NoAnchor => "The token holds no anchor of this database that verifies: none at all, or one of a root generation whose keys are gone.",
         AnchorVerdict.RolledBack => "The database is older than what the token has seen of it.",
         AnchorVerdict.AnotherSet => "The database isn't the one that the token has seen: another state stands at the same place.",
         AnchorVerdict.AnotherLineage => "The token follows another lineage of this database: one of the two was put back before.",

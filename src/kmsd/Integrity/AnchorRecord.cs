@@ -66,6 +66,11 @@ internal sealed record AnchorRecord(
         return bytes;
     }
 
+    /// <summary>By which generation bytes say that they are coded; null if they are no record. Nothing vouches for it.</summary>
+    public static long? ReadGeneration(ReadOnlySpan<byte> bytes) => bytes.Length == Length && bytes[0] == FormatVersion
+        ? BinaryPrimitives.ReadInt64BigEndian(bytes[(Format + sizeof(long))..])
+        : null;
+
     /// <summary>Null if it isn't whole, or doesn't verify: half made, or somebody else's.</summary>
     public static AnchorRecord? Decode(ReadOnlySpan<byte> bytes, RowAuthenticator authenticator)
     {

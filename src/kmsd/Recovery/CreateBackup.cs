@@ -71,7 +71,7 @@ internal sealed class CreateBackup(
 
         try
         {
-            (string sha256, long entries) = await Task.Run(() => Make(file, now), cancellationToken);
+            (string sha256, long size, long entries) = await Task.Run(() => Make(file, now), cancellationToken);
             try
             {
                 _ = await writer.ChangeAsync(
@@ -92,7 +92,7 @@ internal sealed class CreateBackup(
                 throw;
             }
 
-            return new CreateBackupResult { Path = name, Sha256 = sha256, Entries = entries };
+            return new CreateBackupResult { Path = name, Sha256 = sha256, Entries = entries, Folder = Folder, Size = size };
         }
         finally
         {
@@ -100,7 +100,7 @@ internal sealed class CreateBackup(
         }
     }
 
-    private (string Sha256, long Entries) Make(string file, DateTimeOffset now)
+    private (string Sha256, long Size, long Entries) Make(string file, DateTimeOffset now)
     {
         string partial = Path.Combine(Folder, "." + Path.GetFileName(file) + ".partial");
         try
@@ -128,7 +128,7 @@ internal sealed class CreateBackup(
         }
     }
 
-    private (string Sha256, long Entries) Make(string file, string partial, DateTimeOffset now)
+    private (string Sha256, long Size, long Entries) Make(string file, string partial, DateTimeOffset now)
     {
         File.Delete(partial);
         using (new FileStream(partial, new FileStreamOptions
@@ -150,15 +150,17 @@ internal sealed class CreateBackup(
             entries = manifest.Entries;
         });
         string sha256;
+        long size;
         using (FileStream stream = new(partial, FileMode.Open, FileAccess.Read))
         {
+            size = stream.Length;
             sha256 = Convert.ToHexStringLower(SHA256.HashData(stream));
         }
 
         FaultPoint.Reach("backup.before-rename");
         Durable.Rename(partial, file);
         FaultPoint.Reach("backup.after-rename");
-        return (sha256, entries);
+        return (sha256, size, entries);
     }
 
     private static string CheckName(string name) =>

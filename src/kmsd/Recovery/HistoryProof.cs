@@ -12,7 +12,7 @@ internal static class HistoryProof
         using GenerationKeys keys = await root.DeriveKeysAsync(
             TokenAccess.HistoryKeyLabel, history.Segments.Where(segment => segment.Checkpoint is null).Select(segment => segment.Generation), CancellationToken.None);
         using HistoryVerifier verifier = new(keys, history.Segments, instanceId);
-        while (verifier.ReadPage(database, long.MaxValue))
+        while (database.Load(from => verifier.ReadPage(from, long.MaxValue)))
         {
         }
 

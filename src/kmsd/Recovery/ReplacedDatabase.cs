@@ -13,8 +13,10 @@ namespace Kmsd.Recovery;
 /// <summary>The database in whose place a backup is put: what it holds that the backup doesn't. It may be damaged, or forged.</summary>
 /// <param name="Catalogue">Its keys, and what remains of deleted ones.</param>
 /// <param name="History">Where its history ends.</param>
+/// <param name="IsAnchored">The token holds an anchor for it.</param>
 /// <param name="Purged">Deleted keys of which nothing remains but that they were purged, and when.</param>
-internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History, IReadOnlyDictionary<KeyTag, DateTimeOffset> Purged)
+internal sealed record ReplacedDatabase(
+    Catalogue Catalogue, HistoryHead History, bool IsAnchored, IReadOnlyDictionary<KeyTag, DateTimeOffset> Purged)
 {
     /// <summary>The instance and the generations, before anything can be verified; null if they can't be read.</summary>
     public static (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? Peek(string path)
@@ -31,7 +33,10 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
         }
     }
 
-    /// <summary>Reads it with the keys of its root generations; null if what everything rests on doesn't verify.</summary>
+    /// <summary>
+    /// Reads it with the keys of its root generations, of which the token holds more than the backup names; null if what everything rests
+    /// on doesn't verify.
+    /// </summary>
     public static async Task<ReplacedDatabase?> ReadAsync(string path, RootKey root)
     {
         if (Peek(path) is not var (instance, generations))
@@ -39,19 +44,20 @@ internal sealed record ReplacedDatabase(Catalogue Catalogue, HistoryHead History
             return null;
         }
 
-        using GenerationKeys keys = await root.DeriveKeysAsync(
-            TokenAccess.RowsKeyLabel, generations.Where(one => one.IsInToken).Select(one => one.Number), CancellationToken.None);
+        using GenerationKeys keys = await root.FindDerivedKeysAsync(TokenAccess.RowsKeyLabel, generations.Where(one => one.IsInToken).Select(one => one.Number));
         try
         {
             using var database = Database.OpenForReading(path);
             RowAuthenticator authenticator = new(keys, instance.Id, generations.Single(one => one.State == GenerationState.Current).Number);
             return database.Load(from => from.ReadSnapshot(snapshot =>
             {
+                (Instance verified, StoredCode code) = Instance.Read(snapshot);
+                verified.Verify(authenticator, code);
                 (HistoryHead head, SetState set) = HistoryHead.Read(snapshot, authenticator);
                 RowSet rows = new(authenticator);
                 rows.Load(snapshot, authenticator);
                 rows.Require(set);
-                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, grants: null, NullLogger.Instance).Load(), head, ReadPurged(snapshot));
+                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, grants: null, NullLogger.Instance).Load(), head, verified.IsAnchored, ReadPurged(snapshot));
             }));
         }
         catch (StartupException)

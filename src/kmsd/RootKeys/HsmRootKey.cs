@@ -156,8 +156,27 @@ internal sealed class HsmRootKey : RootKey
         },
         CancellationToken.None);
 
-    public override Task<long> FindNewestGenerationAsync() => CallAsync(
-        TokenCall.Root, () => _token.FindRootGenerations(_instanceId).Select(number => (long)number).DefaultIfEmpty().Max(), CancellationToken.None);
+    public override Task<SecretBytes?> FindDerivedKeyAsync(string label, long generation) => CallAsync(
+        TokenCall.Derive,
+        () => generation is > 0 and <= uint.MaxValue ? _token.FindDerivedKey((uint)generation, _instanceId, label) : null,
+        CancellationToken.None);
+
+    public override Task<IReadOnlyList<long>> FindGenerationsAsync() => CallAsync(
+        TokenCall.Root, () => (IReadOnlyList<long>)[.. _token.FindRootGenerations(_instanceId)], CancellationToken.None);
+
+    public override Task DestroyLeftGenerationAsync(long generation) => CallAsync(
+        TokenCall.Root,
+        () =>
+        {
+            if (_generations.ContainsKey(generation))
+            {
+                throw new InvalidOperationException($"Generation {generation} of the root key is in use.");
+            }
+
+            _token.DestroyGeneration(checked((uint)generation), _instanceId);
+            return true;
+        },
+        CancellationToken.None);
 
     /// <summary>For what asks the token before there is a generation: a ceremony.</summary>
     public Token Token => _token;

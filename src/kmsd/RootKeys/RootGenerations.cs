@@ -8,6 +8,7 @@ internal sealed class RootGenerations(
     Database database, RowAuthenticator authenticator, RowSet rows, IEnumerable<StoredGeneration> loaded) : IBatchParticipant
 {
     private volatile ImmutableSortedDictionary<long, StoredGeneration> _committed = loaded.ToImmutableSortedDictionary(one => one.Number, one => one);
+    private volatile ImmutableSortedSet<long> _left = [];
     private ImmutableSortedDictionary<long, StoredGeneration>? _changed;
     private ImmutableSortedDictionary<long, StoredGeneration>? _mark;
 
@@ -16,6 +17,19 @@ internal sealed class RootGenerations(
 
     /// <summary>The one that carries and vouches for what is made now.</summary>
     public StoredGeneration Current => _committed.Values.Last(one => one.State == GenerationState.Current);
+
+    /// <summary>
+    /// Those of which the token holds keys and that the database doesn't name, or calls retired: an older database was put back, or an
+    /// older token. As it was at the start; nobody but an administrator removes them.
+    /// </summary>
+    public ImmutableSortedSet<long> Left => _left;
+
+    /// <summary>Compares with what the token holds, before anybody is served.</summary>
+    public void NoteInToken(IEnumerable<long> generations) =>
+        _left = [.. generations.Where(number => !All.TryGetValue(number, out StoredGeneration? named) || named.State == GenerationState.Retired)];
+
+    /// <summary>Its keys are destroyed.</summary>
+    public void RemoveLeft(long generation) => _left = _left.Remove(generation);
 
     /// <summary>What the batch has made of them so far. For the writer only.</summary>
     public ImmutableSortedDictionary<long, StoredGeneration> Staged => _changed ?? _committed;

@@ -81,12 +81,45 @@ internal abstract class RootKey : IDisposable
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
     public abstract Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned);
 
-    /// <summary>
-    /// The highest number of a generation of which the token holds keys, whether the database knows it or not: after an older one
-    /// was put back there may be later ones. 0 if there are none.
-    /// </summary>
+    /// <summary>The same by a generation that the database needn't name: after an older one was put back, the token holds later ones. Null if it doesn't.</summary>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
-    public abstract Task<long> FindNewestGenerationAsync();
+    public abstract Task<SecretBytes?> FindDerivedKeyAsync(string label, long generation);
+
+    /// <summary>The same of several generations: of those that the token holds.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public async Task<GenerationKeys> FindDerivedKeysAsync(string label, IEnumerable<long> generations)
+    {
+        GenerationKeys keys = new();
+        try
+        {
+            foreach (long generation in generations)
+            {
+                if (await FindDerivedKeyAsync(label, generation) is SecretBytes key)
+                {
+                    keys.Add(generation, key);
+                }
+            }
+
+            return keys;
+        }
+        catch
+        {
+            keys.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The numbers of the generations of which the token holds a key, whether the database names them or not.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<IReadOnlyList<long>> FindGenerationsAsync();
+
+    /// <summary>The highest of them; 0 if there are none.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public async Task<long> FindNewestGenerationAsync() => (await FindGenerationsAsync()).DefaultIfEmpty().Max();
+
+    /// <summary>Destroys the keys of a generation that the database doesn't name. What is gone already is no error.</summary>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task DestroyLeftGenerationAsync(long generation);
 
     /// <summary>From now on this generation carries what is made.</summary>
     public abstract void Use(long generation);

@@ -8,6 +8,9 @@ internal sealed class RootStatus(RootGenerations generations, IReadOnlyList<Stor
     /// <summary>Those that still decide something: not the retired ones.</summary>
     public IEnumerable<StoredGeneration> Standing => generations.All.Values.Where(one => one.State != GenerationState.Retired);
 
+    /// <summary>Those of which the token holds keys that nothing here needs.</summary>
+    public IReadOnlyCollection<long> Left => generations.Left;
+
     /// <summary>Who holds shares of it, in one word.</summary>
     public string Custody => Current.Shares is null ? "none" : "shares";
 

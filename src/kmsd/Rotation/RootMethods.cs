@@ -1,4 +1,3 @@
-using System.Globalization;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
@@ -26,7 +25,10 @@ internal sealed class RotateRoot(RootRotation rotation, RootGenerations generati
     }
 }
 
-/// <summary>Destroys the keys of an old generation: <c>root.retire</c>. Backups from before are dead then, so one is made after it.</summary>
+/// <summary>
+/// Destroys the keys of an old generation: <c>root.retire</c>. Backups from before are dead then, so one is made after it. Those of one
+/// that was left in the token and that nothing here needs go at once.
+/// </summary>
 /// <param name="generations">The generations.</param>
 /// <param name="work">Whether anything is left to be carried over, and what does the rest.</param>
 /// <param name="catalogue">Whose versions must be carried by another.</param>
@@ -49,6 +51,12 @@ internal sealed class RetireRoot(
     {
         operators.RequireRootAdministrator(caller);
         string reason = Reason.Check(request.Reason);
+        if (generations.Left.Contains(request.Generation)
+            && await work.DestroyLeftAsync(request.Generation, () => Record(caller, $"generation {request.Generation}, left in the token: {reason}")))
+        {
+            return;
+        }
+
         StoredGeneration old = Require(generations.All.Values, request.Generation);
         await RequireNothingLeftAsync(old, cancellationToken);
 
@@ -68,14 +76,7 @@ internal sealed class RetireRoot(
                 StoredGeneration staged = Require(generations.Staged.Values, old.Number) with { State = GenerationState.Retiring };
                 generations.Put(staged);
                 history.Seal(segment, checkpoint);
-                _ = history.Append(new HistoryEntry
-                {
-                    At = clock.GetUtcNow(),
-                    Scope = HistoryScope.Root,
-                    Operation = Operation,
-                    Caller = caller,
-                    Detail = string.Create(CultureInfo.InvariantCulture, $"generation {old.Number}: {reason}"),
-                });
+                Record(caller, $"generation {old.Number}: {reason}");
                 catalogue.AdvanceMark(history.StagedSequence);
                 return staged;
             },
@@ -92,6 +93,15 @@ internal sealed class RetireRoot(
         }
     }
 
+    private void Record(Caller caller, FormattableString detail) => _ = history.Append(new HistoryEntry
+    {
+        At = clock.GetUtcNow(),
+        Scope = HistoryScope.Root,
+        Operation = Operation,
+        Caller = caller,
+        Detail = FormattableString.Invariant(detail),
+    });
+
     private StoredGeneration Require(IEnumerable<StoredGeneration> all, long number)
     {
         StoredGeneration old = all.FirstOrDefault(one => one.Number == number && one.State != GenerationState.Planned)
@@ -107,7 +117,7 @@ internal sealed class RetireRoot(
             throw new KmsException(KmsErrorCode.InvalidState, $"Retire generation {older.Number} first: it is older.");
         }
 
-        DateTimeOffset from = all.Where(one => one.Number > number && one.State != GenerationState.Planned).Min(one => one.CreatedAt) + Earliest;
+        DateTimeOffset from = all.Where(one => one.Number > number && one.IsInToken).Min(one => one.CreatedAt) + Earliest;
         return clock.GetUtcNow() >= from
             ? old
             : throw new KmsException(

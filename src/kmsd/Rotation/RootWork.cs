@@ -112,6 +112,45 @@ internal sealed class RootWork(
             CancellationToken.None);
     }
 
+    /// <summary>
+    /// Destroys keys in the token that the database doesn't need. It is recorded first: cut off after it, the next start finds
+    /// them again. Their number stays taken, as that of a retired generation: it must not mean other keys some day.
+    /// </summary>
+    /// <returns>False if they were destroyed meanwhile.</returns>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>storageUnavailable</c>: they may be there still.</exception>
+    public async Task<bool> DestroyLeftAsync(long generation, Action record)
+    {
+        await _retirement.WaitAsync();
+        try
+        {
+            if (!generations.Left.Contains(generation))
+            {
+                return false;
+            }
+
+            await ChangeAsync(() =>
+            {
+                DateTimeOffset now = clock.GetUtcNow();
+                if (!generations.Staged.ContainsKey(generation))
+                {
+                    generations.Put(StoredGeneration.Plan(generation, instance().Id, StoredGeneration.TokenOrigin, now, rotateDays: 0) with { State = GenerationState.Retired });
+                }
+
+                record();
+                notices.Append(new Notice(NoticeKind.RootRetired, now, operators.All) { Detail = $"generation {generation}, left in the token" });
+            });
+            FaultPoint.Reach("root.left-recorded");
+            await root.DestroyLeftGenerationAsync(generation);
+            generations.RemoveLeft(generation);
+            FaultPoint.Reach("root.left-destroyed");
+            return true;
+        }
+        finally
+        {
+            _ = _retirement.Release();
+        }
+    }
+
     /// <summary>The tables in which rows are still coded by a generation, each with how many there are.</summary>
     public Task<IReadOnlyList<(string Table, long Rows)>> FindRowsOfAsync(long generation, CancellationToken cancellationToken) => reader.ReadAsync(
         from => (IReadOnlyList<(string, long)>)

@@ -32,6 +32,7 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
                     Versions = versions.GetValueOrDefault(one.Number),
                 }),
             ],
+            Left = root.Left.Count > 0 ? [.. root.Left] : null,
             Rewrap = new RewrapDescription { Done = versions.GetValueOrDefault(current.Number), Total = versions.Values.Sum() },
         };
     }

@@ -54,7 +54,7 @@ internal sealed class Database : IDisposable
         if (!File.Exists(path))
         {
             throw new StartupException(
-                ExitCode.Configuration, $"There is no database at {path}. Run 'kmsd init' once to make the root key and the database.");
+                ExitCode.Configuration, $"There is no database at {path}. To put a backup back: kmsd restore FILE. On a new installation, 'kmsd init' makes the root key and the database, once.");
         }
 
         Database database = new(Connect(path, SqliteOpenMode.ReadWrite));
@@ -170,18 +170,22 @@ internal sealed class Database : IDisposable
         return names;
     }
 
-    /// <summary>Brings a database that nobody else has open into one file without a log. False if it can't be opened or read.</summary>
+    /// <summary>Brings a database into one file without a log. False if it can't be opened or read: then it is left as it is.</summary>
+    /// <exception cref="StartupException">73: another process reads it.</exception>
     public static bool TryMakeOneFile(string path)
     {
+        bool isEmptied;
         try
         {
             using Database database = Open(path);
-            return database.TryEmptyLog();
+            isEmptied = database.TryEmptyLog();
         }
         catch (Exception exception) when (exception is StartupException or SqliteException)
         {
             return false;
         }
+
+        return isEmptied ? true : throw new StartupException(ExitCode.CannotCreate, $"Another process reads {path}: end it, and run this again. Nothing was changed.");
     }
 
     /// <summary>Opens another connection that only reads, of a database that this process has opened and checked.</summary>
@@ -233,7 +237,7 @@ internal sealed class Database : IDisposable
             return read(this);
         }
         catch (Exception exception) when (exception is SqliteException or ArgumentException or FormatException or OverflowException
-            or InvalidCastException)
+            or InvalidCastException or InvalidOperationException)
         {
             throw new StartupException(
                 ExitCode.Configuration, $"The database is damaged: {exception.Message} Restore it from a backup.", exception);

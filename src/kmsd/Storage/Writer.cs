@@ -489,6 +489,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             participant.Rollback();
         }
 
+        FaultPoint.Reach("writer.failed");
         string told = "The record of this could not be written; nothing was changed.";
         try
         {

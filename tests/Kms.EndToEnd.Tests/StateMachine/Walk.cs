@@ -50,8 +50,6 @@ internal sealed class Walk : IAsyncDisposable
 
     public SortedDictionary<string, int> Seen { get; } = new(StringComparer.Ordinal);
 
-    private string ClockFile => Path.Combine(_host.Path, "clock");
-
     private string LookFile => Path.Combine(_host.Path, "look");
 
     public static async Task<Walk> StartAsync(ulong seed, int mostRsaKeys)
@@ -62,13 +60,7 @@ internal sealed class Walk : IAsyncDisposable
         host.Set("limits", "grants_per_key", Text(s_limits.Grants));
         host.Set("limits", "members_per_store", Text(s_limits.Members));
         host.Set("limits", "versions_per_key", Text(s_limits.Versions));
-        host.WriteConfiguration();
-        walk.WriteClock();
-        Finished init = await Shell.RunAsync(
-            Repository.TestKmsd,
-            ["init", "--root", "token", "--config", host.Configuration],
-            new(host.Environment) { ["KMSD_TEST_CLOCK"] = walk.ClockFile });
-        Assert.True(init.ExitCode == 0, init.Error);
+        await host.InitAsync(walk._model.Now);
         await walk.StartDaemonAsync();
         JsonElement caller = await walk._wire.ResultAsync("system.whoAmI");
         walk._model = walk._model with
@@ -195,7 +187,7 @@ internal sealed class Walk : IAsyncDisposable
         Note($"clock {now:O}");
         _model = _model with { Now = now };
         File.Delete(LookFile);
-        WriteClock();
+        _host.Now = now;
         if (_dice.In100(10))
         {
             // Killed in the midst of what is due: it is done once all the same.
@@ -213,12 +205,6 @@ internal sealed class Walk : IAsyncDisposable
     {
         File.Delete(LookFile);
         return LookAsync();
-    }
-
-    private void WriteClock()
-    {
-        File.WriteAllText(ClockFile + ".new", _model.Now.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
-        File.Move(ClockFile + ".new", ClockFile, overwrite: true);
     }
 
     /// <summary>Waits until the daemon has looked at this clock, and done what was due.</summary>
@@ -329,7 +315,7 @@ internal sealed class Walk : IAsyncDisposable
     private async Task StartDaemonAsync()
     {
         File.Delete(LookFile);
-        _daemon = await _host.StartTestBuildAsync(new() { ["KMSD_TEST_CLOCK"] = ClockFile, ["KMSD_TEST_LOOK"] = LookFile });
+        _daemon = await _host.StartTestBuildAsync(new() { ["KMSD_TEST_LOOK"] = LookFile });
         _wire = await Wire.ConnectAsync(_host.Socket);
         await LookAsync();
     }

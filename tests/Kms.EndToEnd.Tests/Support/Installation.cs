@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Kms.EndToEnd.Tests.Support;
 
 /// <summary>A token, a PIN file, a configuration and a state folder of their own; gone at the end.</summary>
@@ -53,6 +55,39 @@ internal sealed class Installation : IAsyncDisposable
         return init.ExitCode == 0 ? installation : throw new InvalidOperationException($"init: {init.Error}");
     }
 
+    /// <summary>Initialised by the build with test hooks, on a clock that the test sets.</summary>
+    public static async Task<Installation> MakeAsync(DateTimeOffset now)
+    {
+        Installation installation = await MakeEmptyAsync();
+        await installation.InitAsync(now);
+        return installation;
+    }
+
+    /// <summary>The same of one that has its token and its settings.</summary>
+    public async Task InitAsync(DateTimeOffset now)
+    {
+        Now = now;
+        Finished init = await TestKmsdAsync([], "init", "--root", "token");
+        Assert.True(init.ExitCode == 0, init.Error);
+    }
+
+    /// <summary>The clock of the build with test hooks; null until it is set: then it is this host's.</summary>
+    public DateTimeOffset? Now
+    {
+        get;
+        set
+        {
+            // Replaced whole: the daemon reads it at any moment.
+            File.WriteAllText(ClockFile + ".new", value!.Value.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
+            File.Move(ClockFile + ".new", ClockFile, overwrite: true);
+            field = value;
+        }
+    }
+
+    private string ClockFile => System.IO.Path.Combine(Path, "clock");
+
+    private Dictionary<string, string> WithClock(Dictionary<string, string> hooks) => Now is null ? hooks : new(hooks) { ["KMSD_TEST_CLOCK"] = ClockFile };
+
     public void Set(string section, string key, string value) => _settings[(section, key)] = value;
 
     public static void WriteSecret(string path, string text)
@@ -83,7 +118,7 @@ internal sealed class Installation : IAsyncDisposable
     public Task<Daemon> StartAsync() => Daemon.StartAsync(this, Repository.Kmsd, []);
 
     /// <summary>Starts the build with test hooks.</summary>
-    public Task<Daemon> StartTestBuildAsync(Dictionary<string, string> hooks) => Daemon.StartAsync(this, Repository.TestKmsd, hooks);
+    public Task<Daemon> StartTestBuildAsync(Dictionary<string, string> hooks) => Daemon.StartAsync(this, Repository.TestKmsd, WithClock(hooks));
 
     /// <summary>Runs the daemon where it is expected to refuse.</summary>
     /// <param name="more">Variables of its environment.</param>
@@ -98,7 +133,7 @@ internal sealed class Installation : IAsyncDisposable
     public Task<Finished> KmsdAsync(params string[] arguments) => KmsdAsync(Repository.Kmsd, [], arguments);
 
     /// <summary>Runs a command of the build with test hooks.</summary>
-    public Task<Finished> TestKmsdAsync(Dictionary<string, string> hooks, params string[] arguments) => KmsdAsync(Repository.TestKmsd, hooks, arguments);
+    public Task<Finished> TestKmsdAsync(Dictionary<string, string> hooks, params string[] arguments) => KmsdAsync(Repository.TestKmsd, WithClock(hooks), arguments);
 
     private Task<Finished> KmsdAsync(string program, Dictionary<string, string> more, string[] arguments)
     {

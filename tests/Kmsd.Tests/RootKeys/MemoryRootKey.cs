@@ -32,6 +32,18 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
     /// <summary>Called before keys of a generation are made; what it throws is thrown.</summary>
     public Action? OnCreateGeneration { get; set; }
 
+    /// <summary>Called before a generation's keys are destroyed; what it throws is thrown.</summary>
+    public Action? OnDestroyGeneration { get; set; }
+
+    /// <summary>Called before keys that nothing names are destroyed; what it throws is thrown.</summary>
+    public Action? OnDestroyLeft { get; set; }
+
+    /// <summary>What a copy of the token holds.</summary>
+    public byte[] KeyOf(long generation) => _keys[generation];
+
+    /// <summary>The token is put back from a copy.</summary>
+    public void PutBack(long generation, byte[] key) => _keys[generation] = key;
+
     public override string TokenFamily => "tests/memory";
 
     public override bool IsAvailable => _isAvailable;
@@ -188,13 +200,32 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         });
     }
 
-    public override Task<long> FindNewestGenerationAsync() => Task.FromResult(_keys.Keys.Max());
+    public override Task<SecretBytes?> FindDerivedKeyAsync(string label, long generation)
+    {
+        CheckAvailable();
+        return Task.FromResult(_keys.ContainsKey(generation) ? DeriveKey(label, generation) : null);
+    }
+
+    public override Task<IReadOnlyList<long>> FindGenerationsAsync()
+    {
+        CheckAvailable();
+        return Task.FromResult<IReadOnlyList<long>>([.. _keys.Keys.Order()]);
+    }
+
+    public override Task DestroyLeftGenerationAsync(long generation)
+    {
+        CheckAvailable();
+        OnDestroyLeft?.Invoke();
+        _ = generation == _generation ? throw new InvalidOperationException("It is in use.") : _keys.TryRemove(generation, out byte[]? _);
+        return Task.CompletedTask;
+    }
 
     public override void Use(long generation) => _generation = _keys.ContainsKey(generation) ? generation : throw new ArgumentException("It isn't there.", nameof(generation));
 
     public override Task DestroyGenerationAsync(StoredGeneration generation)
     {
         CheckAvailable();
+        OnDestroyGeneration?.Invoke();
         _ = _keys.TryRemove(generation.Number, out _);
         return Task.CompletedTask;
     }

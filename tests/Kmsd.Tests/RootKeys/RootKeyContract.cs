@@ -202,6 +202,33 @@ public abstract class RootKeyContract
         }));
     }
 
+    [Fact]
+    public async Task A_generation_derives_the_same_whether_it_is_named_or_found()
+    {
+        using RootKey root = Make();
+        _ = await root.CreateGenerationAsync(StoredGeneration.Plan(
+            7, [.. Enumerable.Range(1, 16).Select(number => (byte)number)], StoredGeneration.TokenOrigin, DateTimeOffset.UnixEpoch, rotateDays: 365));
+        using SecretBytes named = await root.DeriveKeyAsync("rows", 7, Cancellation);
+        using SecretBytes? found = await root.FindDerivedKeyAsync("rows", 7);
+        using SecretLease one = named.Open();
+        using SecretLease other = found!.Open();
+        Assert.Equal(one.Bytes.ToArray(), other.Bytes.ToArray());
+    }
+
+    [Theory]
+    [InlineData(8)]
+    [InlineData(0)]
+    [InlineData(-1)]
+    [InlineData(1L << 32)]
+    [InlineData((1L << 32) + 1)]
+    [InlineData(long.MaxValue)]
+    public async Task A_generation_that_isnt_there_derives_nothing(long generation)
+    {
+        using RootKey root = Make();
+        using SecretBytes? found = await root.FindDerivedKeyAsync("rows", generation);
+        Assert.Null(found);
+    }
+
     private protected abstract RootKey Make();
 
     private static async Task OpenAsync(RootKey root, SealedMaterial blob, MaterialBinding binding)

@@ -1,6 +1,12 @@
 using Kms.Client.Protocol;
+using Kmsd.Access;
+using Kmsd.Configuration;
+using Kmsd.History;
+using Kmsd.Hosting;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
+using Kmsd.Storage;
+using Kmsd.Tests.Recovery;
 
 namespace Kmsd.Tests.Rotation;
 
@@ -242,6 +248,135 @@ public sealed class RootRotationTests
         Assert.Equal(2, daemon.Root.Generation);
     }
 
+    /// <summary>Somebody writes to the history while it is computed: what vouches for it afterwards is over what was verified, so it is found.</summary>
+    [Fact]
+    public async Task What_is_changed_behind_the_verification_is_not_vouched_for_by_the_checkpoint()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await FillAsync(daemon);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        daemon.Clock.Advance(TimeSpan.FromDays(8));
+        RetireRoot retire = new(
+            daemon.Installation.Generations, daemon.RootWork, daemon.Catalogue, daemon.History,
+            async cancellationToken =>
+            {
+                (HistoryVerdict, IReadOnlyDictionary<long, byte[]>) proven = await daemon.Operations.VerifyHistory.ProveAsync(cancellationToken);
+                Forge(daemon, 3);
+                return proven;
+            },
+            _ => Task.CompletedTask, daemon.Writer, new Operators(new DaemonOptions().Operators), daemon.Clock);
+        await retire.RunAsync(Daemon.Operator, new RetireRootRequest { Generation = 1, Reason = "it was replaced" }, CancellationToken.None);
+        Assert.Equal([2L], daemon.Root.Generations);
+        VerifyHistoryResult verdict = await daemon.Operations.VerifyHistory.RunAsync(Daemon.Operator, CancellationToken.None);
+        Assert.False(verdict.Ok);
+    }
+
+    /// <summary>
+    /// A commit fails, and so does all that follows: what of it lies on the disk nobody knows. So the token's keys stay until it is certain that
+    /// they are nobody's. That it may lie there whole: RootRotationTests of the end-to-end tests.
+    /// </summary>
+    [Fact]
+    public async Task While_the_storage_takes_nothing_no_key_of_the_token_is_destroyed()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        List<(string Key, string Ciphertext)> sealedTexts = await FillAsync(daemon);
+        daemon.Root.OnCreateGeneration = () => daemon.Installation.Database.Execute("PRAGMA query_only = ON");
+        _ = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate));
+        Assert.Equal([1L, 2L], daemon.Root.Generations);
+        Assert.Equal(GenerationState.Planned, daemon.Installation.Generations.All[2].State);
+        daemon.Root.OnCreateGeneration = null;
+        daemon.Installation.Database.Execute("PRAGMA query_only = OFF");
+        await daemon.RootRotation.RemovePlannedAsync();
+        Assert.Equal([1L], daemon.Root.Generations);
+        await OpenAllAsync(daemon, sealedTexts);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        await OpenAllAsync(daemon, sealedTexts);
+    }
+
+    /// <summary>Whatever its rows say of themselves: material that no other generation carries would be lost.</summary>
+    [Fact]
+    public async Task Material_of_a_key_in_quarantine_keeps_its_generation_also_where_its_rows_claim_another()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await FillAsync(daemon);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.StopAsync();
+        string tag = Convert.ToHexString((byte[])daemon.Query("SELECT tag FROM keys WHERE name = 'aes-software'")!);
+        foreach (string table in new[] { "keys", "versions", "grants" })
+        {
+            Assert.True(daemon.Sql($"UPDATE {table} SET mac_generation = 2 WHERE tag = x'{tag}'") > 0);
+        }
+
+        await daemon.ResumeAsync();
+        Assert.True(daemon.Catalogue.Current.HasQuarantine);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        daemon.Clock.Advance(TimeSpan.FromDays(8));
+        KmsException refusal = await Refusal.OfAsync(KmsErrorCode.InvalidState, () => RetireAsync(daemon, 1));
+        Assert.Contains("(version_material: 1)", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal([1L, 2L], daemon.Root.Generations);
+    }
+
+    [Fact]
+    public async Task After_a_retirement_there_is_a_backup_that_can_be_put_back()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        List<(string Key, string Ciphertext)> sealedTexts = await FillAsync(daemon);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        string before = Assert.Single(Backups(daemon, "before-root-rotation-1-*.db"));
+        daemon.Clock.Advance(TimeSpan.FromDays(8));
+        Assert.Empty(Backups(daemon, "after-root-retirement-*.db"));
+        await RetireAsync(daemon, 1);
+        string after = Assert.Single(Backups(daemon, "after-root-retirement-*.db"));
+        _ = await daemon.CreateKeyAsync("since");
+        await daemon.StopAsync();
+        StartupException dead = await Assert.ThrowsAsync<StartupException>(() => RestoreTests.RestoreAsync(daemon, before));
+        Assert.Contains("The root key isn't in this token", dead.Message, StringComparison.Ordinal);
+        _ = await RestoreTests.RestoreAsync(daemon, after);
+        await daemon.ResumeAsync();
+        await OpenAllAsync(daemon, sealedTexts);
+        Assert.DoesNotContain(daemon.Catalogue.Current.Keys.Values, key => key.Name == "since");
+    }
+
+    [Fact]
+    public async Task A_retirement_whose_backup_fails_says_that_it_is_done_and_what_to_do()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        daemon.Clock.Advance(TimeSpan.FromDays(8));
+        string folder = Path.Combine(Path.GetDirectoryName(daemon.Path)!, "backups");
+        Directory.Delete(folder, recursive: true);
+        await File.WriteAllTextAsync(folder, "in the way", TestContext.Current.CancellationToken);
+        KmsException told = await Refusal.OfAsync(KmsErrorCode.StorageUnavailable, () => RetireAsync(daemon, 1));
+        Assert.StartsWith("Generation 1 is retired, but the backup after it wasn't made", told.Message, StringComparison.Ordinal);
+        Assert.Contains("kmsctl backup", told.Message, StringComparison.Ordinal);
+        Assert.Equal([2L], daemon.Root.Generations);
+    }
+
+    /// <summary>Whoever asked and the loop of every second may both come to finish it.</summary>
+    [Fact]
+    public async Task A_retirement_that_two_finish_is_told_once()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await FillAsync(daemon);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        daemon.Clock.Advance(TimeSpan.FromDays(8));
+        daemon.Root.OnDestroyGeneration = () => throw new KmsException(KmsErrorCode.TokenUnavailable, "Not now.");
+        _ = await Refusal.OfAsync(KmsErrorCode.TokenUnavailable, () => RetireAsync(daemon, 1));
+        StoredGeneration retiring = daemon.Installation.Generations.All[1];
+        Assert.Equal(GenerationState.Retiring, retiring.State);
+        daemon.Root.OnDestroyGeneration = null;
+        await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => daemon.RootWork.FinishRetirementAsync(retiring))));
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        Assert.Equal([2L], daemon.Root.Generations);
+        ListNotificationsResult told = await daemon.Operations.ListNotifications.RunAsync(Daemon.Operator, new ListNotificationsRequest(), CancellationToken.None);
+        _ = Assert.Single(told.Notifications, notice => notice.Kind == "root.retired");
+    }
+
     [Fact]
     public async Task Only_root_administrators_may()
     {
@@ -280,6 +415,21 @@ public sealed class RootRotationTests
         }
 
         return sealedTexts;
+    }
+
+    private static string[] Backups(Daemon daemon, string pattern) => Directory.GetFiles(Path.Combine(Path.GetDirectoryName(daemon.Path)!, "backups"), pattern);
+
+    /// <summary>Writes another content into an entry, with its digest. A link nobody makes without the token.</summary>
+    private static void Forge(Daemon daemon, long sequence)
+    {
+        (byte[] salt, StoredEntry entry) = daemon.Run($"SELECT {StoredEntry.Columns}, salt FROM history WHERE sequence = {sequence}", command =>
+        {
+            using Microsoft.Data.Sqlite.SqliteDataReader reader = command.ExecuteReader();
+            Assert.True(reader.Read());
+            return (reader.GetFieldValue<byte[]>(StoredEntry.ColumnCount), StoredEntry.Read(reader));
+        });
+        byte[] digest = HistoryChain.Digest(salt, (entry with { Detail = "somebody else" }).Encode(new RowEncoding()).Bytes);
+        Assert.Equal(1, daemon.Sql($"UPDATE history SET detail = 'somebody else', digest = x'{Convert.ToHexString(digest)}' WHERE sequence = {sequence}"));
     }
 
     private static async Task OpenAllAsync(Daemon daemon, List<(string Key, string Ciphertext)> sealedTexts)

@@ -1,0 +1,174 @@
+using Kms.Client.Protocol;
+using Kmsd.Commands;
+using Kmsd.Configuration;
+using Kmsd.Hosting;
+using Kmsd.RootKeys;
+using Kmsd.Tests.RootKeys;
+
+namespace Kmsd.Tests.Recovery;
+
+/// <summary><c>kmsd restore</c>: what is said of the file, of the token, and across a rotation of the root key.</summary>
+public sealed class RestoreTests
+{
+    private static readonly RotateRootRequest s_rotate = new() { Reason = "yearly" };
+
+    /// <summary>Whoever holds a damaged file needs no token to be told so.</summary>
+    [Theory]
+    [InlineData("short")]
+    [InlineData("half")]
+    [InlineData("text")]
+    [InlineData("index")]
+    [InlineData("hole")]
+    public async Task What_is_wrong_with_the_file_is_said_whatever_the_token_does(string fault)
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("kept");
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        byte[] good = await File.ReadAllBytesAsync(backup, TestContext.Current.CancellationToken);
+        byte[] bad = fault switch
+        {
+            "short" => good[..50],
+            "half" => good[..(good.Length / 2)],
+            "text" => "no database"u8.ToArray(),
+            "index" => good,
+            _ => [.. good[..8192], .. new byte[4096], .. good[12288..]],
+        };
+        await File.WriteAllBytesAsync(backup, bad, TestContext.Current.CancellationToken);
+        if (fault == "index")
+        {
+            _ = Sqlite(backup, "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, 'WHERE tag IS NOT NULL', 'WHERE tag IS NOT NULL AND sequence < 0') WHERE name = 'history_by_key'; PRAGMA writable_schema = RESET; REINDEX history_by_key; PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = replace(sql, ' AND sequence < 0', '') WHERE name = 'history_by_key'");
+        }
+
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(
+            () => RestoreAsync(daemon, backup, _ => throw new InvalidOperationException("The token was asked.")));
+        Assert.Equal(ExitCode.DataDoesNotVerify, refusal.ExitCode);
+        Assert.EndsWith("Nothing was changed.", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(ExitCode.TokenAbsent)]
+    [InlineData(ExitCode.PinRefused)]
+    [InlineData(ExitCode.Configuration)]
+    public async Task What_the_token_refuses_keeps_its_exit(int exitCode)
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(
+            () => RestoreAsync(daemon, backup, _ => throw new StartupException(exitCode, "It says no.")));
+        Assert.Equal((exitCode, "It says no."), (refusal.ExitCode, refusal.Message));
+    }
+
+    [Fact]
+    public async Task A_token_that_goes_away_is_absent_and_the_backup_isnt_blamed()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => RestoreAsync(
+            daemon, backup, generations =>
+            {
+                MemoryRootKey root = daemon.OpenRoot(generations);
+                root.IsAway = true;
+                return root;
+            }));
+        Assert.Equal(ExitCode.TokenAbsent, refusal.ExitCode);
+        Assert.DoesNotContain("backup", refusal.Message, StringComparison.OrdinalIgnoreCase);
+        daemon.Root.IsAway = false;
+        _ = await RestoreAsync(daemon, backup);
+        await daemon.ResumeAsync();
+    }
+
+    /// <summary>A fault of ours is one of ours: neither the file nor the token did it.</summary>
+    [Fact]
+    public async Task A_fault_in_opening_the_token_isnt_called_a_damaged_backup()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        InvalidOperationException fault = await Assert.ThrowsAsync<InvalidOperationException>(
+            () => RestoreAsync(daemon, backup, _ => throw new InvalidOperationException("A fault of ours.")));
+        Assert.Equal("A fault of ours.", fault.Message);
+    }
+
+    [Theory]
+    [InlineData(KmsErrorCode.TokenUnavailable, ExitCode.TokenAbsent)]
+    [InlineData(KmsErrorCode.StorageUnavailable, ExitCode.CannotCreate)]
+    [InlineData(KmsErrorCode.IntegrityFailure, ExitCode.Configuration)]
+    [InlineData(KmsErrorCode.InvalidState, ExitCode.Configuration)]
+    [InlineData(KmsErrorCode.Unsupported, ExitCode.Configuration)]
+    public async Task What_a_caller_would_hear_has_its_exit(KmsErrorCode code, int exitCode)
+    {
+        StartupException exit = await Assert.ThrowsAsync<StartupException>(
+            () => Exits.TryAsync<bool>(() => throw new KmsException(code, "A sentence.")));
+        Assert.Equal((exitCode, "A sentence."), (exit.ExitCode, exit.Message));
+    }
+
+    /// <summary>The database in its place is read by the generations that it names, which the backup doesn't.</summary>
+    [Fact]
+    public async Task Across_a_rotation_what_is_newer_is_told_and_the_anchor_of_the_later_generation_superseded()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("kept");
+        string backup = await BackUpAsync(daemon);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        _ = await daemon.CreateKeyAsync("since");
+        await daemon.StopAsync();
+        string told = await RestoreAsync(daemon, backup);
+        Assert.Contains("key default/since", told, StringComparison.Ordinal);
+        Assert.Contains("The root generation of this state is 1", told, StringComparison.Ordinal);
+        await daemon.ResumeAsync();
+        Assert.DoesNotContain("the token knew nothing", (string)daemon.Query("SELECT detail FROM history WHERE operation = 'restore'")!, StringComparison.Ordinal);
+        Assert.Equal([1L, 2L], daemon.Root.Generations);
+        Assert.Equal(1, daemon.Installation.Generations.Current.Number);
+    }
+
+    /// <summary>The backup that a rotation makes names its generation as planned. By then it is in use, and its keys are the other database's.</summary>
+    [Fact]
+    public async Task A_generation_that_the_backup_calls_planned_is_dropped_and_its_keys_stay()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("kept", ("uid:1000", KeyRole.EncryptorDecryptor));
+        string ciphertext = await daemon.EncryptAsync(Daemon.Manager, "kept");
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, s_rotate);
+        await daemon.RootWork.RunAsync(CancellationToken.None);
+        string backup = Assert.Single(Directory.GetFiles(Path.Combine(Path.GetDirectoryName(daemon.Path)!, "backups"), "before-root-rotation-1-*.db"));
+        await daemon.StopAsync();
+        Assert.Contains("keys that it doesn't name: 2.", await RestoreAsync(daemon, backup), StringComparison.Ordinal);
+        await daemon.ResumeAsync();
+        Assert.Equal([1L], daemon.Installation.Generations.All.Keys);
+        Assert.Equal([1L, 2L], daemon.Root.Generations);
+        Assert.Equal([2L], daemon.Operations.ReadRootStatus.Run(Daemon.Operator).Left!);
+        Assert.Equal("a text"u8.ToArray(), await daemon.DecryptAsync(Daemon.Manager, "kept", ciphertext));
+    }
+
+    internal static async Task<string> BackUpAsync(Daemon daemon)
+    {
+        CreateBackupResult made = await daemon.Operations.CreateBackup.RunAsync(Daemon.Operator, new CreateBackupRequest(), CancellationToken.None);
+        return Path.Combine(Path.GetDirectoryName(daemon.Path)!, "backups", made.Path);
+    }
+
+    /// <summary>What it told.</summary>
+    internal static async Task<string> RestoreAsync(Daemon daemon, string backup, Func<IReadOnlyList<StoredGeneration>, RootKey>? openRoot = null)
+    {
+        using StringWriter output = new();
+        using ListLoggerFactory logs = new();
+        await Restore.RunAsync(
+            CommandLine.Parse(["restore", backup, "--yes"]), daemon.Path, openRoot ?? daemon.OpenRoot, new DaemonOptions(), daemon.Meter, daemon.Clock,
+            new OperatorConsole(null, output), logs);
+        return output.ToString();
+    }
+
+    private static int Sqlite(string path, string sql)
+    {
+        using Microsoft.Data.Sqlite.SqliteConnection connection = new($"Data Source={path};Pooling=False");
+        connection.Open();
+        using Microsoft.Data.Sqlite.SqliteCommand command = connection.CreateCommand();
+#pragma warning disable CA2100 // The text is a constant of a test.
+        command.CommandText = sql;
+#pragma warning restore CA2100
+        return command.ExecuteNonQuery();
+    }
+}
