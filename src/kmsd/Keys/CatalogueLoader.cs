@@ -33,11 +33,6 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         ReadMaterial();
         ReadVersions();
         TakeGrants();
-        if (grants is not null)
-        {
-            GC.Collect(); // Much was read: what reading left behind goes before more is added.
-        }
-
         List<DeletedKey> deleted = ReadDeleted();
         List<Key> keys = ReadKeys();
         var catalogue = Catalogue.Of(
