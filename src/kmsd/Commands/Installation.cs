@@ -365,7 +365,8 @@ internal sealed class Installation : IDisposable
 
             // Both read everything that there is: where that is much, beside each other, each over its own connection.
             bool isLarge = new FileInfo(path).Length >= WorthAConnection;
-            Task counting = isLarge ? Task.Run(LoadRows) : Task.CompletedTask;
+            TaskCompletionSource<GrantRows>? grants = isLarge ? new() : null;
+            Task counting = grants is null ? Task.CompletedTask : Task.Run(() => LoadBeside(grants));
             if (!isLarge)
             {
                 _ = Database.Load(from =>
@@ -377,7 +378,7 @@ internal sealed class Installation : IDisposable
 
             try
             {
-                Catalogue = Database.Load(from => new CatalogueLoader(from, Authenticator, logs.CreateLogger<CatalogueLoader>()).Load());
+                Catalogue = Database.Load(from => new CatalogueLoader(from, Authenticator, grants?.Task, logs.CreateLogger<CatalogueLoader>()).Load());
             }
             finally
             {
@@ -387,15 +388,24 @@ internal sealed class Installation : IDisposable
             Rows.Require(History.SetAtStart);
         }
 
-        private void LoadRows()
+        private void LoadBeside(TaskCompletionSource<GrantRows> grants)
         {
-            using var reader = Database.OpenBeside(path);
-            RowAuthenticator names = new(RowKeys, Instance.Id, Root.Generation);
-            _ = reader.Load(from => from.ReadSnapshot(snapshot =>
+            try
             {
-                Rows.Load(snapshot, names);
-                return true;
-            }));
+                using var reader = Database.OpenBeside(path);
+                RowAuthenticator authenticator = new(RowKeys, Instance.Id, Root.Generation);
+                _ = reader.Load(from => from.ReadSnapshot(snapshot =>
+                {
+                    grants.SetResult(CatalogueLoader.ReadGrants(snapshot, authenticator));
+                    Rows.Load(snapshot, authenticator);
+                    return true;
+                }));
+            }
+            catch (Exception exception)
+            {
+                _ = grants.TrySetException(exception);
+                throw;
+            }
         }
 
         public async Task<AnchorVerdict> JudgeAsync(AnchorMode mode)

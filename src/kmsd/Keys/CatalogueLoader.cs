@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.RootKeys;
@@ -12,12 +11,16 @@ namespace Kmsd.Keys;
 /// Reads the catalogue once, at start, and checks every row against its code. A row that doesn't match puts its key, or its
 /// store, in quarantine: it isn't served, and everything else is.
 /// </summary>
-internal sealed partial class CatalogueLoader(Database database, RowAuthenticator authenticator, ILogger log)
+/// <param name="database">What is read.</param>
+/// <param name="authenticator">Checks it.</param>
+/// <param name="grants">Reads the grants beside the rest, over a connection of its own; null: they are read in turn.</param>
+/// <param name="log">For what doesn't match.</param>
+internal sealed partial class CatalogueLoader(Database database, RowAuthenticator authenticator, Task<GrantRows>? grants, ILogger log)
 {
     private readonly Dictionary<StoreId, KeyStore> _stores = [];
     private readonly Dictionary<KeyTag, List<KeyVersion>> _versions = [];
     private readonly Dictionary<(KeyTag, long), SealedMaterial> _material = [];
-    private readonly Dictionary<KeyTag, List<Grant>> _grants = [];
+    private Dictionary<KeyTag, List<Grant>> _grants = [];
     private readonly HashSet<KeyTag> _badKeys = [];
     private readonly HashSet<StoreId> _badStores = [];
     private bool _isOrphaned;
@@ -29,7 +32,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         ReadMembers();
         ReadMaterial();
         ReadVersions();
-        ReadGrants();
+        TakeGrants();
         List<DeletedKey> deleted = ReadDeleted();
         List<Key> keys = ReadKeys();
         var catalogue = Catalogue.Of(
@@ -159,7 +162,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         State = Parse(Wire.KeyStates, reader.GetString(2)),
         CreatedAt = reader.GetTime(3),
         StateChangedAt = reader.GetTime(4),
-        Material = _material.TryGetValue((tag, reader.GetInt64(1)), out SealedMaterial? material)
+        Material = _material.Remove((tag, reader.GetInt64(1)), out SealedMaterial? material)
             ? material
             : throw new FormatException("The version has no material."),
         PublicKey = reader.GetBlobOrNull(12),
@@ -168,23 +171,45 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         Usage = new UsageCounter(new Usage(reader.GetInt64(5), reader.GetInt64(6), reader.GetTimeOrNull(7))),
     };
 
-    private void ReadGrants() => database.Prepare(
-        "SELECT tag, principal, role, granted_at, mac_generation, encoding_version, row_code FROM grants").Query(reader =>
+    private void TakeGrants()
+    {
+#pragma warning disable VSTHRD002 // Another thread reads them, and waits for nothing of this one.
+        GrantRows read = grants?.GetAwaiter().GetResult() ?? ReadGrants(database, authenticator);
+#pragma warning restore VSTHRD002
+        _grants = read.Good;
+        _badKeys.UnionWith(read.Bad);
+        for (int i = 0; i < read.Orphans; i++)
+        {
+            Orphan("grants");
+        }
+    }
+
+    /// <summary>Every grant, checked.</summary>
+    /// <param name="database">May be another connection than the rest is read by.</param>
+    /// <param name="authenticator">Of the thread that this runs on.</param>
+    public static GrantRows ReadGrants(Database database, RowAuthenticator authenticator)
+    {
+        Dictionary<KeyTag, List<Grant>> good = [];
+        HashSet<KeyTag> bad = [];
+        int orphans = 0;
+        database.Prepare("SELECT tag, principal, role, granted_at, mac_generation, encoding_version, row_code FROM grants").Query(reader =>
         {
             if (!TryTag(reader, out KeyTag tag))
             {
-                Orphan("grants");
+                orphans++;
             }
             else if (Try(reader, ReadGrant, out Grant? grant)
                 && authenticator.Verify(KeyRows.Grant(authenticator, tag, grant), reader.GetCode(4)))
             {
-                Group(_grants, tag).Add(grant);
+                Group(good, tag).Add(grant);
             }
             else
             {
-                _ = _badKeys.Add(tag);
+                _ = bad.Add(tag);
             }
         });
+        return new GrantRows(good, bad, orphans);
+    }
 
     private List<DeletedKey> ReadDeleted()
     {
@@ -230,7 +255,6 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
     private List<Key> ReadKeys()
     {
         List<Key> keys = [];
-        HashSet<KeyTag> tags = [];
         var names = _stores.Keys.ToDictionary(id => id, _ => new HashSet<string>(StringComparer.OrdinalIgnoreCase));
         database.Prepare("""
             SELECT tag, store_id, name, type, protection, state, memo, created_at, state_changed_at, rotation_period_days,
@@ -251,13 +275,12 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 {
                     Check(key, reader);
                     keys.Add(key);
-                    _ = tags.Add(tag);
                 }
             });
-        foreach (KeyTag tag in _versions.Keys.Concat(_grants.Keys).Where(tag => !tags.Contains(tag)))
-        {
-            _ = _badKeys.Add(tag);
-        }
+
+        // What no key has taken.
+        _badKeys.UnionWith(_versions.Keys);
+        _badKeys.UnionWith(_grants.Keys);
 
         return keys;
     }
@@ -280,8 +303,8 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
             PendingRotationPeriodDays = checked((int?)reader.GetNumberOrNull(10)),
             NextRotationAt = reader.GetTime(11),
             DeleteAt = reader.GetTimeOrNull(12),
-            Versions = [.. _versions.GetValueOrDefault(tag, [])],
-            Grants = [.. _grants.GetValueOrDefault(tag, [])],
+            Versions = _versions.Remove(tag, out List<KeyVersion>? versions) ? [.. versions] : [],
+            Grants = _grants.Remove(tag, out List<Grant>? grants) ? [.. grants] : [],
             Usage = new UsageCounter(new Usage(reader.GetInt64(14), 0, reader.GetTimeOrNull(15))),
         };
     }
@@ -316,7 +339,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
     {
         if (!groups.TryGetValue(tag, out List<T>? group))
         {
-            groups.Add(tag, group = []);
+            groups.Add(tag, group = new List<T>(1));
         }
 
         return group;
@@ -351,3 +374,6 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         KeysLog.Orphan(log, table);
     }
 }
+
+/// <summary>The grants of the database: by key, of which keys one doesn't match its code, and how many are of nothing that could be a key.</summary>
+internal sealed record GrantRows(Dictionary<KeyTag, List<Grant>> Good, HashSet<KeyTag> Bad, int Orphans);

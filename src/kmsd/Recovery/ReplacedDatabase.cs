@@ -57,7 +57,7 @@ internal sealed record ReplacedDatabase(
                 RowSet rows = new(authenticator);
                 rows.Load(snapshot, authenticator);
                 rows.Require(set);
-                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, NullLogger.Instance).Load(), head, verified.IsAnchored, ReadPurged(snapshot));
+                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, grants: null, NullLogger.Instance).Load(), head, verified.IsAnchored, ReadPurged(snapshot));
             }));
         }
         catch (StartupException)

@@ -69,15 +69,14 @@ internal sealed partial class RowSet : IBatchParticipant
     /// <param name="names">Encodes the names of rows; another one than the writer's, where that is at work.</param>
     public void Load(Database database, RowAuthenticator names)
     {
+        Gathered gathered = new();
         foreach ((string table, string columns, string where) in s_tables)
         {
             database.Prepare($"SELECT row_code, {columns} FROM {table} {where}").Query(reader =>
-            {
-                (int bucket, byte[] entries) = With(ReadName(names, reader, table).Id, reader.GetBlob(0));
-                Set(bucket, entries);
-            });
+                WriteEntry(gathered.Next(), ReadName(names, reader, table).Id, reader.GetBlob(0)));
         }
 
+        gathered.Distribute(Set);
         Staged = new SetState(0, ComputeRoot());
         _committed = Staged;
     }
@@ -190,11 +189,18 @@ internal sealed partial class RowSet : IBatchParticipant
         byte[] after = new byte[before.Length + (isThere ? 0 : EntryLength)];
         before.AsSpan(0, at).CopyTo(after);
         before.AsSpan(isThere ? at + EntryLength : at).CopyTo(after.AsSpan(at + EntryLength));
-        name[..NameLength].CopyTo(after.AsSpan(at));
+        WriteEntry(after.AsSpan(at, EntryLength), id, code);
+        return (bucket, after);
+    }
+
+    private static void WriteEntry(Span<byte> entry, ReadOnlySpan<byte> id, byte[] code)
+    {
+        Span<byte> name = stackalloc byte[HashLength];
+        _ = SHA256.HashData(id, name);
+        name[..NameLength].CopyTo(entry);
 
         // A code of another length was written by somebody else; it must change the root, and nothing more.
-        (code.Length == RowAuthenticator.CodeLength ? code : SHA256.HashData(code)).CopyTo(after.AsSpan(at + NameLength));
-        return (bucket, after);
+        (code.Length == RowAuthenticator.CodeLength ? code : SHA256.HashData(code)).CopyTo(entry[NameLength..]);
     }
 
     /// <summary>Where in its bucket a name is, or belongs.</summary>
@@ -275,6 +281,67 @@ internal sealed partial class RowSet : IBatchParticipant
         }
 
         return all;
+    }
+
+    /// <summary>
+    /// All entries in the order in which they are read, in blocks: each bucket is made once, when it is known how many it has, which leaves
+    /// no garbage of buckets that grew.
+    /// </summary>
+    private sealed class Gathered
+    {
+        private const int EntriesABlock = 4096;
+
+        private readonly List<byte[]> _blocks = [];
+        private readonly int[] _counts = new int[Fanout * Fanout];
+        private int _count;
+
+        /// <summary>Where the next entry is written.</summary>
+        public Span<byte> Next()
+        {
+            if (_count % EntriesABlock == 0)
+            {
+                _blocks.Add(new byte[EntriesABlock * EntryLength]);
+            }
+
+            return Entry(_count++);
+        }
+
+        public void Distribute(Action<int, byte[]> set)
+        {
+            for (int i = 0; i < _count; i++)
+            {
+                _counts[BucketOf(Entry(i))]++;
+            }
+
+            byte[]?[] buckets = new byte[]?[Fanout * Fanout];
+            int[] filled = new int[Fanout * Fanout];
+            for (int i = 0; i < _count; i++)
+            {
+                Span<byte> entry = Entry(i);
+                int bucket = BucketOf(entry);
+                byte[] entries = buckets[bucket] ??= new byte[_counts[bucket] * EntryLength];
+                int at = filled[bucket]++ * EntryLength;
+                while (at > 0 && entry[..NameLength].SequenceCompareTo(entries.AsSpan(at - EntryLength, NameLength)) < 0)
+                {
+                    entries.AsSpan(at - EntryLength, EntryLength).CopyTo(entries.AsSpan(at));
+                    at -= EntryLength;
+                }
+
+                entry.CopyTo(entries.AsSpan(at));
+            }
+
+            for (int bucket = 0; bucket < buckets.Length; bucket++)
+            {
+                if (buckets[bucket] is byte[] entries)
+                {
+                    set(bucket, entries);
+                }
+            }
+        }
+
+        private static int BucketOf(ReadOnlySpan<byte> entry) => (entry[0] * Fanout) + entry[1];
+
+        private Span<byte> Entry(int number) => _blocks[number / EntriesABlock].AsSpan(number % EntriesABlock * EntryLength, EntryLength);
     }
 
     /// <summary>256 of the buckets, and their hashes.</summary>
