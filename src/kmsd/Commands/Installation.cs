@@ -74,8 +74,6 @@ internal sealed class Installation : IDisposable
 
     public HistoryLog History { get; }
 
-    public HistoryErasure Erasure { get; } = new();
-
     public NoticeHub Hub { get; }
 
     public NoticeLog Notices { get; }
@@ -211,7 +209,6 @@ internal sealed class Installation : IDisposable
         Reader.Dispose();
         Writer.Dispose();
         History.Dispose();
-        Erasure.Dispose();
         Database.Dispose();
         _rowKeys.Dispose();
         if (!_isRootKept)

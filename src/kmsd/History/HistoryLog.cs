@@ -33,6 +33,10 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     private readonly RowSet _rows;
     private readonly RowEncoding _encoding = new();
 
+    // What the batch erases, and by which purge entry.
+    private readonly List<(long Purge, IReadOnlyList<long> Sequences)> _stagedErasures = [];
+    private int _markedErasures;
+
     // Boxed, so that a reader never sees half of a new value.
     private volatile object _committed;
     private HistoryHead _staged;
@@ -61,6 +65,9 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _segments = _stagedSegments = _markedSegments = [.. HistorySegment.ReadAll(database, authenticator)];
         _ratchet = new HistoryRatchet(key, _segments[^1].First, _staged.Sequence + 1);
     }
+
+    /// <summary>Whose turn it is to erase, or to read what must not be erased meanwhile.</summary>
+    public HistoryErasure Erasure { get; } = new();
 
     /// <summary>The last entry that is committed.</summary>
     public HistoryHead Committed => (HistoryHead)_committed;
@@ -122,7 +129,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     /// <summary>
     /// Erases entries: content and salt go, digest and link stay, and an entry that names them is appended; a gap that no such
-    /// entry names breaks the verification. The write-ahead log must be emptied after the commit.
+    /// entry names breaks the verification. The write-ahead log must be emptied after the commit. By whoever has the turn.
     /// </summary>
     /// <param name="sequences">In rising order; at least one, each of an entry that stands.</param>
     /// <param name="what">What they were, for a person.</param>
@@ -146,10 +153,15 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         {
             erase.BindAll(sequence, purge).ExecuteOne();
         }
+
+        _stagedErasures.Add((purge, sequences));
     }
 
     /// <summary>What a purge entry says of the numbers that it erased: SHA-256 over them, in rising order, each as a big-endian u64.</summary>
-    public static byte[] DigestOf(IReadOnlyList<long> sequences)
+    public static byte[] DigestOf(IReadOnlyList<long> sequences) => SHA256.HashData(BytesOf(sequences));
+
+    /// <summary>What that digest is made of.</summary>
+    public static byte[] BytesOf(IReadOnlyList<long> sequences)
     {
         byte[] text = new byte[sequences.Count * sizeof(long)];
         for (int i = 0; i < sequences.Count; i++)
@@ -157,7 +169,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
             BinaryPrimitives.WriteInt64BigEndian(text.AsSpan(i * sizeof(long)), sequences[i]);
         }
 
-        return SHA256.HashData(text);
+        return text;
     }
 
     public void Mark()
@@ -165,12 +177,14 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _mark = _staged;
         _markedSegments = _stagedSegments;
         _isNextMarked = _next is not null;
+        _markedErasures = _stagedErasures.Count;
     }
 
     public void ReturnToMark()
     {
         _staged = _mark;
         _stagedSegments = _markedSegments;
+        _stagedErasures.RemoveRange(_markedErasures, _stagedErasures.Count - _markedErasures);
         if (!_isNextMarked)
         {
             DropNext();
@@ -197,12 +211,19 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         }
 
         _ratchet.Commit(_staged.Sequence + 1);
+        foreach ((long purge, IReadOnlyList<long> sequences) in _stagedErasures)
+        {
+            Erasure.Tell(purge, sequences);
+        }
+
+        _stagedErasures.Clear();
     }
 
     public void Rollback()
     {
         _staged = Committed;
         _stagedSegments = _segments;
+        _stagedErasures.Clear();
         DropNext();
     }
 
@@ -210,6 +231,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     {
         DropNext();
         _ratchet.Dispose();
+        Erasure.Dispose();
     }
 
     private void DropNext()

@@ -1,5 +1,7 @@
+using System.Globalization;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Audit;
 using Kmsd.Integrity;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
@@ -9,7 +11,7 @@ namespace Kmsd.Rpc;
 
 /// <summary>Whether the service is well; more of it for operators: <c>system.status</c>.</summary>
 internal sealed class ReadStatus(
-    CatalogueLedger catalogue, RootKey root, RootStatus rootStatus, Anchor? anchor, Writer writer, Operators operators,
+    CatalogueLedger catalogue, ProveHistory history, RootKey root, RootStatus rootStatus, Anchor? anchor, Writer writer, Operators operators,
     ConnectionCounter connections, TimeProvider clock)
 {
     private const string Ok = "ok";
@@ -18,7 +20,7 @@ internal sealed class ReadStatus(
     public StatusResult Run(Caller caller)
     {
         string token = root.IsAvailable ? Ok : Unavailable;
-        string database = catalogue.Current.HasQuarantine
+        string database = catalogue.Current.HasQuarantine || history.Last?.Verdict.IsGood == false
             ? KmsErrorCode.IntegrityFailure.ToReason()
             : writer.IsHealthy ? Ok : Unavailable;
         bool isOverdue = rootStatus.IsOverdue(clock.GetUtcNow());
@@ -54,6 +56,11 @@ internal sealed class ReadStatus(
 
     private IEnumerable<string> Weaknesses(bool isOverdue)
     {
+        if (history.Last?.Verdict.FirstBad is long bad)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"history: entry {bad} isn't as it was written, is missing, or was erased without a purge. The database was changed from outside.");
+        }
+
         if (rootStatus.Current.Shares is null)
         {
             yield return "custody: none. Nobody holds a share of the root key: if the token is lost, every key is. Back the token up.";

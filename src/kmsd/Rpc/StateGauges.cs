@@ -36,6 +36,17 @@ internal sealed class StateGauges(DaemonMeter meter, TimeProvider clock)
         meter.Gauge("kmsd_history_sequence", "The number of the last entry of the history.", () => history.Committed.Sequence);
     }
 
+    public void AddHistory(ProveHistory history)
+    {
+        meter.Gauge(
+            "kmsd_history_failure", "1 if an entry of the history wasn't as it was written, or missing, when it was last verified; else 0.",
+            () => history.Last?.Verdict.IsGood == false ? 1 : 0);
+        meter.Gauge(
+            "kmsd_history_verified_timestamp_seconds", "When the whole history was last found to be as it was written, as Unix time; 0 before the first time since the start.",
+            () => history.LastGood is HistoryFinding good ? Unix(good.At) : 0);
+        meter.Gauge("kmsd_history_verified_entries", "How many entries it had then.", () => history.LastGood?.Verdict.Entries ?? 0);
+    }
+
     public void AddKeys(CatalogueLedger catalogue, MaterialCache cache)
     {
         meter.Gauge(
