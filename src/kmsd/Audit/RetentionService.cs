@@ -73,6 +73,7 @@ internal sealed class RetentionService(
         if (old.Count > 0)
         {
             history.Erase(old, $"uses and refusals before {before.UtcDateTime:yyyy-MM-dd}", null, clock.GetUtcNow());
+            catalogue.AdvanceMark(history.StagedSequence);
         }
 
         return true;

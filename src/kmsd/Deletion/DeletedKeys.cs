@@ -118,6 +118,7 @@ internal sealed class PurgeDeletedKey(
                 () =>
                 {
                     history.Erase(portion, $"entries of deleted key {tag.Text}", caller, clock.GetUtcNow());
+                    catalogue.AdvanceMark(history.StagedSequence);
                     return true;
                 },
                 cancellationToken,
