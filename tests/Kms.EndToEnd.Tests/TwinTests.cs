@@ -23,6 +23,7 @@ public sealed class TwinTests(TwinScene scene) : IClassFixture<TwinScene>
     [InlineData("the history, its head with it", "DELETE FROM history; INSERT INTO history SELECT * FROM twin.history; DELETE FROM history_heads; INSERT INTO history_heads SELECT * FROM twin.history_heads")]
     [InlineData("the end of the history alone", "DELETE FROM history WHERE sequence > 20; INSERT INTO history SELECT * FROM twin.history WHERE sequence > 20 AND sequence <= (SELECT sequence FROM history_heads)")]
     [InlineData("counters, and the mark of what is counted", "UPDATE keys SET (usage_count, last_used_at, usage_code) = (SELECT usage_count, last_used_at, usage_code FROM twin.keys t WHERE t.tag = keys.tag); UPDATE versions SET (usage_count, item_count, last_used_at, usage_code) = (SELECT usage_count, item_count, last_used_at, usage_code FROM twin.versions t WHERE t.tag = versions.tag AND t.version = versions.version); DELETE FROM usage_mark; INSERT INTO usage_mark SELECT * FROM twin.usage_mark")]
+    [InlineData("notifications, and what vouches for them", "DELETE FROM notifications; INSERT INTO notifications SELECT * FROM twin.notifications; DELETE FROM notification_days; INSERT INTO notification_days SELECT * FROM twin.notification_days")]
     [InlineData("every table but the lineage", "[all]")]
     public async Task Rows_of_another_machine_with_the_same_root_key_are_refused(string what, string sql)
     {
@@ -36,6 +37,15 @@ public sealed class TwinTests(TwinScene scene) : IClassFixture<TwinScene>
         Finished refused = await scene.ReplaceAsync();
         Assert.Equal(78, refused.ExitCode);
         Assert.Contains("another lineage", refused.Error, StringComparison.Ordinal);
+    }
+
+    /// <summary>It is shown, since its code is good; that it isn't one of that day is told.</summary>
+    [Fact]
+    public async Task A_notification_of_it_is_told_soon_after_the_start()
+    {
+        Finished seen = await scene.ForgeAsync("INSERT INTO notifications SELECT * FROM twin.notifications WHERE principal = 'uid:6666' LIMIT 1");
+        Assert.Equal(0, seen.ExitCode);
+        Assert.Contains("notifications: 1 of them", seen.Error, StringComparison.Ordinal);
     }
 
     /// <summary>So that the others don't pass because nothing ever starts.</summary>
@@ -141,13 +151,18 @@ public sealed class TwinScene : IAsyncLifetime
         _ = await Shell.SucceedAsync("cp", "-a", TokenCopy, Tokens);
     }
 
-    /// <summary>Code 0 if it serves, with what it says of itself and of a key in place of an error.</summary>
+    /// <summary>Code 0 if it serves, with what it says of itself and of a key in place of an error, once it has looked through what a start doesn't read.</summary>
     private async Task<Finished> StartAsync()
     {
         try
         {
             await using Daemon daemon = await Host.StartAsync();
             await using Wire wire = await Wire.ConnectAsync(Host.Socket);
+            for (int wait = 0; wait < 500 && (await wire.ResultAsync("system.status")).GetProperty("status").GetString() == "ok"; wait++)
+            {
+                await Task.Delay(10, TestContext.Current.CancellationToken);
+            }
+
             return new Finished(0, "", $"{await wire.ResultAsync("system.status")} {await wire.CallAsync("keys.get", """{"key":"kept"}""")}");
         }
         catch (InvalidOperationException exception) when (exception.Message.StartsWith("kmsd doesn't start", StringComparison.Ordinal))

@@ -78,6 +78,9 @@ internal sealed class Daemon : IAsyncDisposable
     /// <summary>What it said of the history.</summary>
     public ListLogger HistoryJournal { get; private set; } = new();
 
+    /// <summary>What it said of notices that don't verify.</summary>
+    public ListLogger NoticesJournal { get; private set; } = new();
+
     /// <summary>What it said of the anchor.</summary>
     public ListLogger AnchorLog { get; private set; } = new();
 
@@ -109,7 +112,9 @@ internal sealed class Daemon : IAsyncDisposable
 
     public ProveHistory ProveHistory { get; private set; } = null!;
 
-    public HistoryWatch HistoryWatch { get; private set; } = null!;
+    public ProveNotices ProveNotices { get; private set; } = null!;
+
+    public RecordWatch RecordWatch { get; private set; } = null!;
 
     public RootKeyWatch RootWatch { get; private set; } = null!;
 
@@ -164,9 +169,11 @@ internal sealed class Daemon : IAsyncDisposable
         Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands, new CacheMeter(Meter));
         ProveHistory = new ProveHistory(History, installation.Reader, Root, InstanceId, Clock, logs.CreateLogger<ProveHistory>());
         HistoryJournal = logs.Of<ProveHistory>();
-        HistoryWatch = new HistoryWatch(ProveHistory, Clock, logs.CreateLogger<HistoryWatch>());
+        ProveNotices = new ProveNotices(installation.Reader, installation.ReaderAuthenticator, Clock, logs.CreateLogger<ProveNotices>());
+        NoticesJournal = logs.Of<ProveNotices>();
+        RecordWatch = new RecordWatch(ProveHistory, ProveNotices, Clock, logs.CreateLogger<RecordWatch>());
         Operations = Serve.Wire(
-            installation, _options, operators, ProveHistory, backup, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
+            installation, _options, operators, ProveHistory, ProveNotices, backup, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
             Meter, new ListLogger(), Clock);
         ToldNotices told = new(installation.Reader);
         Deletion = new DeletionService(

@@ -100,6 +100,6 @@ internal static partial class AuditLog
     [LoggerMessage(7006, LogLevel.Information, "The history is as it was written: {Entries} entries.")]
     public static partial void HistoryGood(ILogger log, long entries);
 
-    [LoggerMessage(7007, LogLevel.Error, "The history could not be verified; it is tried again in five minutes.")]
+    [LoggerMessage(7007, LogLevel.Error, "The history, or the notifications, could not be verified; it is tried again in five minutes.")]
     public static partial void HistoryNotVerified(ILogger log, Exception exception);
 }

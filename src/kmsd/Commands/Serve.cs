@@ -57,7 +57,8 @@ internal static class Serve
         await rootRotation.RemovePlannedAsync();
         using RootWork rootWork = installation.NewRootWork(operators, logs);
         ProveHistory proveHistory = new(history, reader, installation.Root, installation.Instance.Id, clock, logs.CreateLogger<ProveHistory>());
-        Operations operations = Wire(installation, options, operators, proveHistory, backup, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
+        ProveNotices proveNotices = new(reader, installation.ReaderAuthenticator, clock, logs.CreateLogger<ProveNotices>());
+        Operations operations = Wire(installation, options, operators, proveHistory, proveNotices, backup, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
         StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
         AddGauges(new StateGauges(meter, clock));
         ToldNotices told = new(reader);
@@ -81,8 +82,8 @@ internal static class Serve
             new CallerShares(RequestsRunningAUser), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             installation.Hub, new RpcMeter(meter));
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
-        HistoryWatch historyWatch = new(proveHistory, clock, logs.CreateLogger<HistoryWatch>());
-        using Service service = new(server, writer, cache, due, rootWork, historyWatch, options.CacheIdle, clock);
+        RecordWatch recordWatch = new(proveHistory, proveNotices, clock, logs.CreateLogger<RecordWatch>());
+        using Service service = new(server, writer, cache, due, rootWork, recordWatch, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();
@@ -98,13 +99,13 @@ internal static class Serve
             gauges.AddRootKey(installation.Root, installation.Generations);
             gauges.AddStorage(writer, history);
             gauges.AddHistory(proveHistory);
-            gauges.AddKeys(catalogue, cache);
+            gauges.AddKeys(catalogue, proveNotices, cache);
             gauges.AddCallers(connections, installation.Hub, strangers);
         }
     }
 
     internal static Operations Wire(
-        Installation installation, DaemonOptions options, Operators operators, ProveHistory proveHistory, CreateBackup backup, RootRotation rootRotation, RootWork rootWork,
+        Installation installation, DaemonOptions options, Operators operators, ProveHistory proveHistory, ProveNotices proveNotices, CreateBackup backup, RootRotation rootRotation, RootWork rootWork,
         MaterialCache cache,
         ConnectionCounter connections, UnitRules units, LastSeen lastSeen, DaemonMeter meter, ILogger log, TimeProvider clock)
     {
@@ -172,7 +173,7 @@ internal static class Serve
             RetireRoot = new RetireRoot(
                 installation.Generations, rootWork, catalogue, history, verify.ProveAsync, backup.MakeAfterRetirementAsync, writer, operators, clock),
             ReadMetrics = new ReadMetrics(meter, operators),
-            ReadStatus = new ReadStatus(catalogue, proveHistory, root, status, installation.Anchor, writer, operators, connections, clock),
+            ReadStatus = new ReadStatus(catalogue, proveHistory, proveNotices, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
         };
     }

@@ -10,7 +10,7 @@ namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
 internal sealed partial class Service(
-    RpcServer server, Writer writer, MaterialCache cache, DueWork due, RootWork rootWork, HistoryWatch historyWatch, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
+    RpcServer server, Writer writer, MaterialCache cache, DueWork due, RootWork rootWork, RecordWatch recordWatch, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
 {
     private static readonly TimeSpan s_longestSweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
@@ -33,7 +33,7 @@ internal sealed partial class Service(
         Task working = EveryAsync(dueInterval, RunDueAsync, stoppingToken);
         Task carrying = EveryAsync(dueInterval, rootWork.RunAsync, stoppingToken);
         notifier.Notify(ServiceState.Ready);
-        Task verifying = EveryAsync(dueInterval, historyWatch.RunAsync, stoppingToken, isAtOnce: true);
+        Task verifying = EveryAsync(dueInterval, recordWatch.RunAsync, stoppingToken, isAtOnce: true);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
         Task first = await Task.WhenAny(writer.Broken, serving, sweeping, working, carrying, verifying);

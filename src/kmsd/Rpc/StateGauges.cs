@@ -47,11 +47,11 @@ internal sealed class StateGauges(DaemonMeter meter, TimeProvider clock)
         meter.Gauge("kmsd_history_verified_entries", "How many entries it had then.", () => history.LastGood?.Verdict.Entries ?? 0);
     }
 
-    public void AddKeys(CatalogueLedger catalogue, MaterialCache cache)
+    public void AddKeys(CatalogueLedger catalogue, ProveNotices notices, MaterialCache cache)
     {
         meter.Gauge(
-            "kmsd_integrity_failure", "1 if a row of the database didn't match its authentication code at the start, and what it belongs to isn't served; else 0.",
-            () => catalogue.Current.HasQuarantine ? 1 : 0);
+            "kmsd_integrity_failure", "1 if a row of the database didn't match its authentication code at the start, and what it belongs to isn't served or shown; else 0.",
+            () => catalogue.Current.HasQuarantine || notices.Bad > 0 ? 1 : 0);
         foreach (KeyState state in new[] { KeyState.Enabled, KeyState.Disabled, KeyState.PendingDeletion })
         {
             AddKeys(Wire.KeyStates[state], () => catalogue.Current.Keys.Values.Count(key => key.State == state));

@@ -1,17 +1,18 @@
 using System.Data.Common;
 using Kms.Client.Protocol;
 using Kmsd.Hosting;
+using Kmsd.Notifications;
 using Microsoft.Extensions.Logging;
 
 namespace Kmsd.Audit;
 
 /// <summary>
-/// Proves the whole history in the background, after each start and then once a day: a start itself reads only its end. In small pieces,
-/// with a rest after each, so that it takes a tenth of one core's time and nobody waits for it.
+/// Proves in the background, after each start and then once a day, what a start doesn't read: the whole history, and what notifications
+/// say. In small pieces, with a rest after each, so that it takes a tenth of one core's time and nobody waits for it.
 /// </summary>
-internal sealed class HistoryWatch(ProveHistory prove, TimeProvider clock, ILogger<HistoryWatch> log)
+internal sealed class RecordWatch(ProveHistory history, ProveNotices notices, TimeProvider clock, ILogger<RecordWatch> log)
 {
-    private const int EntriesAtOnce = 500;
+    private const int RowsAtOnce = 500;
     private const int Rest = 9;
 
     private static readonly TimeSpan s_interval = TimeSpan.FromDays(1);
@@ -33,7 +34,8 @@ internal sealed class HistoryWatch(ProveHistory prove, TimeProvider clock, ILogg
         _wait = s_interval;
         try
         {
-            _ = await prove.RunAsync(EntriesAtOnce, Rest, stopping);
+            await notices.RunAsync(RowsAtOnce, Rest, stopping);
+            _ = await history.RunAsync(RowsAtOnce, Rest, stopping);
         }
         catch (Exception exception) when (exception is KmsException or DbException or StartupException)
         {

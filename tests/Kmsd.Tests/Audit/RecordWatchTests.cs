@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 namespace Kmsd.Tests.Audit;
 
 /// <summary>The whole history proven in the background, in pieces, beside whatever goes on.</summary>
-public sealed class HistoryWatchTests
+public sealed class RecordWatchTests
 {
     private const string Unnamed = """
         UPDATE history SET salt = NULL, at = NULL, scope = NULL, store_id = NULL, tag = NULL, version = NULL, operation = NULL, principal = NULL,
@@ -28,7 +28,7 @@ public sealed class HistoryWatchTests
         await daemon.TamperAsync("UPDATE history SET uid = 0 WHERE sequence = 5");
         await daemon.ResumeAsync();
         Assert.Equal("ok", daemon.Operations.ReadStatus.Run(Daemon.Operator).Status);
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         StatusResult status = daemon.Operations.ReadStatus.Run(Daemon.Operator);
         Assert.Equal(("degraded", "integrityFailure"), (status.Status, status.Database));
         Assert.Contains(status.Weaknesses!, weakness => weakness.StartsWith("history: entry 5 isn't as it was written", StringComparison.Ordinal));
@@ -43,26 +43,26 @@ public sealed class HistoryWatchTests
     public async Task It_is_proven_after_each_start_and_then_once_a_day()
     {
         await using Daemon daemon = await PopulatedAsync();
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         DateTimeOffset first = daemon.Clock.GetUtcNow();
         Assert.Equal((first, daemon.History.Committed.Sequence), (daemon.ProveHistory.LastGood!.At, daemon.ProveHistory.LastGood.Verdict.Entries));
         Assert.Contains(daemon.HistoryJournal.Lines, line => line == (LogLevel.Information, $"The history is as it was written: {daemon.History.Committed.Sequence} entries.", null));
 
         daemon.Clock.Advance(TimeSpan.FromHours(23));
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         Assert.Equal(first, daemon.ProveHistory.LastGood.At);
 
         Assert.Equal(1, daemon.Sql("UPDATE history SET uid = 0 WHERE sequence = 5"));
         daemon.Clock.Advance(TimeSpan.FromHours(1));
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         Assert.Equal((first, 5), (daemon.ProveHistory.LastGood.At, daemon.ProveHistory.Last!.Verdict.FirstBad));
 
         Assert.Equal(1, daemon.Sql("UPDATE history SET uid = 2000 WHERE sequence = 5"));
         daemon.Clock.Advance(TimeSpan.FromDays(1));
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         Assert.Equal("ok", daemon.Operations.ReadStatus.Run(Daemon.Operator).Status);
         await daemon.RestartAsync();
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         Assert.NotNull(daemon.ProveHistory.LastGood);
     }
 
@@ -70,16 +70,16 @@ public sealed class HistoryWatchTests
     public async Task While_the_token_is_away_it_is_tried_again_and_what_was_found_stands()
     {
         await using Daemon daemon = await PopulatedAsync();
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         HistoryVerdict found = daemon.ProveHistory.Last!.Verdict;
         daemon.Clock.Advance(TimeSpan.FromDays(1));
         daemon.Root.IsAway = true;
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         Assert.Equal(found, daemon.ProveHistory.Last.Verdict);
         daemon.Root.IsAway = false;
         _ = await daemon.EncryptAsync(s_user, "kept");
         daemon.Clock.Advance(TimeSpan.FromMinutes(5));
-        await daemon.HistoryWatch.RunAsync(Cancellation);
+        await daemon.RecordWatch.RunAsync(Cancellation);
         Assert.Equal(daemon.Clock.GetUtcNow(), daemon.ProveHistory.Last.At);
     }
 
