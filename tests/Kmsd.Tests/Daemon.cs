@@ -20,6 +20,7 @@ using Kmsd.Rpc;
 using Kmsd.Storage;
 using Kmsd.Tests.RootKeys;
 using Microsoft.Data.Sqlite;
+using Microsoft.Extensions.Logging;
 
 namespace Kmsd.Tests;
 
@@ -74,6 +75,12 @@ internal sealed class Daemon : IAsyncDisposable
 
     public ListLogger LoaderLog { get; private set; } = new();
 
+    /// <summary>What it said of the history.</summary>
+    public ListLogger HistoryJournal { get; private set; } = new();
+
+    /// <summary>What it said of notices that don't verify.</summary>
+    public ListLogger NoticesJournal { get; private set; } = new();
+
     /// <summary>What it said of the anchor.</summary>
     public ListLogger AnchorLog { get; private set; } = new();
 
@@ -90,8 +97,6 @@ internal sealed class Daemon : IAsyncDisposable
 
     public HistoryLog History => Installation.History;
 
-    public HistoryErasure Erasure => Installation.Erasure;
-
     public NoticeLog Notices => Installation.Notices;
 
     public NoticeHub Hub => Installation.Hub;
@@ -107,6 +112,12 @@ internal sealed class Daemon : IAsyncDisposable
     public RefusalRecorder Refusals { get; private set; } = null!;
 
     public RetentionService Retention { get; private set; } = null!;
+
+    public ProveHistory ProveHistory { get; private set; } = null!;
+
+    public ProveNotices ProveNotices { get; private set; } = null!;
+
+    public RecordWatch RecordWatch { get; private set; } = null!;
 
     public RootKeyWatch RootWatch { get; private set; } = null!;
 
@@ -160,15 +171,20 @@ internal sealed class Daemon : IAsyncDisposable
         await RootRotation.RemovePlannedAsync();
         RootWork = installation.NewRootWork(operators, logs);
         Cache = new MaterialCache(Root, Clock, _options.CacheEntries, _options.CacheIdle, Catalogue.Stands, new CacheMeter(Meter));
+        ProveHistory = new ProveHistory(History, installation.Reader, Root, InstanceId, Clock, logs.CreateLogger<ProveHistory>());
+        HistoryJournal = logs.Of<ProveHistory>();
+        ProveNotices = new ProveNotices(installation.Reader, installation.ReaderAuthenticator, Clock, logs.CreateLogger<ProveNotices>());
+        NoticesJournal = logs.Of<ProveNotices>();
+        RecordWatch = new RecordWatch(ProveHistory, ProveNotices, Clock, logs.CreateLogger<RecordWatch>());
         Operations = Serve.Wire(
-            installation, _options, operators, backup, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
+            installation, _options, operators, ProveHistory, ProveNotices, backup, RootRotation, RootWork, Cache, new ConnectionCounter(1, 1), new UnitRules(_options.NeverUnits, WhyNoUnits), LastSeen,
             Meter, new ListLogger(), Clock);
         ToldNotices told = new(installation.Reader);
         Deletion = new DeletionService(
             Catalogue, Notices, told, Writer, Operations.DeleteKey, Operations.PurgeDeletedKey, LastSeen, new ListLogger<DeletionService>());
         Rotation = new RotationService(Catalogue, Operations.RotateKey, new ListLogger<RotationService>());
         Retention = new RetentionService(
-            Catalogue, History, Erasure, new HistoryReader(installation.Reader), Notices, Strangers, Writer, _options.RetainDays, Clock, new ListLogger<RetentionService>());
+            Catalogue, History, new HistoryReader(installation.Reader), Notices, Strangers, Writer, _options.RetainDays, Clock, new ListLogger<RetentionService>());
         RootWatch = new RootKeyWatch(installation.Generations, Notices, told, Writer, operators, new ListLogger<RootKeyWatch>());
     }
 

@@ -12,7 +12,7 @@ namespace Kmsd.Audit;
 /// and all of a deleted key's entries until what remains of it is purged. Removes old notices and counts too.
 /// </summary>
 internal sealed class RetentionService(
-    CatalogueLedger catalogue, HistoryLog history, HistoryErasure erasure, HistoryReader reader, NoticeLog notices, StrangerCounter strangers, Writer writer,
+    CatalogueLedger catalogue, HistoryLog history, HistoryReader reader, NoticeLog notices, StrangerCounter strangers, Writer writer,
     int retainDays, TimeProvider clock, ILogger<RetentionService> log)
 {
     private const int EntriesAtOnce = 4096;
@@ -51,7 +51,7 @@ internal sealed class RetentionService(
 
     private async Task EraseOldAsync(DateTimeOffset before, CancellationToken cancellationToken)
     {
-        using IDisposable turn = await erasure.HoldAsync(cancellationToken);
+        using IDisposable turn = await history.Erasure.HoldAsync(cancellationToken);
         long after = 0;
         int found;
         do
@@ -73,6 +73,7 @@ internal sealed class RetentionService(
         if (old.Count > 0)
         {
             history.Erase(old, $"uses and refusals before {before.UtcDateTime:yyyy-MM-dd}", null, clock.GetUtcNow());
+            catalogue.AdvanceMark(history.StagedSequence);
         }
 
         return true;
@@ -92,4 +93,13 @@ internal static partial class AuditLog
 
     [LoggerMessage(7003, LogLevel.Error, "Counts of refusals could not be written; it is tried again.")]
     public static partial void RefusalsNotWritten(ILogger log, Exception exception);
+
+    [LoggerMessage(7005, LogLevel.Critical, "Entry {Sequence} of the history isn't as it was written, is missing, or was erased without a purge ({Entries} entries read). The database was changed from outside.")]
+    public static partial void HistoryBad(ILogger log, long sequence, long entries);
+
+    [LoggerMessage(7006, LogLevel.Information, "The history is as it was written: {Entries} entries.")]
+    public static partial void HistoryGood(ILogger log, long entries);
+
+    [LoggerMessage(7007, LogLevel.Error, "The history, or the notifications, could not be verified; it is tried again in five minutes.")]
+    public static partial void HistoryNotVerified(ILogger log, Exception exception);
 }

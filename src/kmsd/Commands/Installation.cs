@@ -42,14 +42,14 @@ internal sealed class Installation : IDisposable
         Catalogue = new CatalogueLedger(Database, Authenticator, Rows, catalogue);
         History = proof.History;
         Hub = new NoticeHub();
-        Notices = Database.Load(from => new NoticeLog(from, Authenticator, Hub, logs.CreateLogger<NoticeLog>()));
+        Notices = Database.Load(from => new NoticeLog(from, Authenticator, Rows, Hub, logs.CreateLogger<NoticeLog>()));
         AnchorAtStart = proof.Anchor;
 
         // What the token knows of another lineage says nothing of this one's history.
         AnchorRecord? last = verdict == AnchorVerdict.Accepted ? proof.Anchor! with { History = History.Committed } : proof.Anchor;
         Anchor = isAnchored ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, last, clock, logs.CreateLogger<Anchor>()) : null;
         Writer = new Writer(
-            Database, [Authenticator, Generations, Catalogue, Rows, History, Notices], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>());
+            Database, [Authenticator, Generations, Catalogue, Notices, Rows, History], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>());
         Reader = new DatabaseReader(proof.Path, Writer);
         ReaderAuthenticator = new RowAuthenticator(_rowKeys, Instance.Id, Authenticator.Generation);
         LastSeenAt = Database.Load(from => SeenTime.Read(from, Authenticator));
@@ -73,8 +73,6 @@ internal sealed class Installation : IDisposable
     public CatalogueLedger Catalogue { get; }
 
     public HistoryLog History { get; }
-
-    public HistoryErasure Erasure { get; } = new();
 
     public NoticeHub Hub { get; }
 
@@ -211,7 +209,6 @@ internal sealed class Installation : IDisposable
         Reader.Dispose();
         Writer.Dispose();
         History.Dispose();
-        Erasure.Dispose();
         Database.Dispose();
         _rowKeys.Dispose();
         if (!_isRootKept)

@@ -59,7 +59,9 @@ internal static class Serve
         using RootRotation rootRotation = installation.NewRotation(operators, backup, options.RotateDays);
         await rootRotation.RemovePlannedAsync();
         using RootWork rootWork = installation.NewRootWork(operators, logs);
-        Operations operations = Wire(installation, options, operators, backup, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
+        ProveHistory proveHistory = new(history, reader, installation.Root, installation.Instance.Id, clock, logs.CreateLogger<ProveHistory>());
+        ProveNotices proveNotices = new(reader, installation.ReaderAuthenticator, clock, logs.CreateLogger<ProveNotices>());
+        Operations operations = Wire(installation, options, operators, proveHistory, proveNotices, backup, rootRotation, rootWork, cache, connections, units, lastSeen, meter, logs.CreateLogger<ListNotifications>(), clock);
         StrangerCounter strangers = new(writer, installation.Database, clock, logs.CreateLogger<StrangerCounter>());
         AddGauges(new StateGauges(meter, clock));
         ToldNotices told = new(reader);
@@ -68,7 +70,7 @@ internal static class Serve
             new RotationService(catalogue, operations.RotateKey, logs.CreateLogger<RotationService>()),
             new DeletionService(catalogue, notices, told, writer, operations.DeleteKey, operations.PurgeDeletedKey, lastSeen, logs.CreateLogger<DeletionService>()),
             new RetentionService(
-                catalogue, history, installation.Erasure, new HistoryReader(reader), notices, strangers, writer, options.RetainDays, clock, logs.CreateLogger<RetentionService>()),
+                catalogue, history, new HistoryReader(reader), notices, strangers, writer, options.RetainDays, clock, logs.CreateLogger<RetentionService>()),
             new RootKeyWatch(installation.Generations, notices, told, writer, operators, logs.CreateLogger<RootKeyWatch>()),
             strangers,
             logKeeper,
@@ -83,7 +85,8 @@ internal static class Serve
             new CallerShares(RequestsRunningAlone, s_requestsRunningBesideOthers, clock), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             installation.Hub, new RpcMeter(meter));
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());
-        using Service service = new(server, writer, cache, due, rootWork, options.CacheIdle, clock);
+        RecordWatch recordWatch = new(proveHistory, proveNotices, clock, logs.CreateLogger<RecordWatch>());
+        using Service service = new(server, writer, cache, due, rootWork, recordWatch, options.CacheIdle, clock);
         _ = builder.Services.AddHostedService(_ => service);
         _ = builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(30));
         using IHost host = builder.Build();
@@ -98,13 +101,14 @@ internal static class Serve
             gauges.AddProcess();
             gauges.AddRootKey(installation.Root, installation.Generations);
             gauges.AddStorage(writer, history);
-            gauges.AddKeys(catalogue, cache);
+            gauges.AddHistory(proveHistory);
+            gauges.AddKeys(catalogue, proveNotices, cache);
             gauges.AddCallers(connections, installation.Hub, strangers);
         }
     }
 
     internal static Operations Wire(
-        Installation installation, DaemonOptions options, Operators operators, CreateBackup backup, RootRotation rootRotation, RootWork rootWork,
+        Installation installation, DaemonOptions options, Operators operators, ProveHistory proveHistory, ProveNotices proveNotices, CreateBackup backup, RootRotation rootRotation, RootWork rootWork,
         MaterialCache cache,
         ConnectionCounter connections, UnitRules units, LastSeen lastSeen, DaemonMeter meter, ILogger log, TimeProvider clock)
     {
@@ -122,7 +126,7 @@ internal static class Serve
         ChangeKey change = new(catalogue, history, notices, writer, clock);
         HistoryReader reader = new(installation.Reader);
         RootStatus status = new(installation.Generations, installation.Shares);
-        VerifyHistory verify = new(history, installation.Erasure, writer, installation.Reader, root, installation.Instance.Id, operators);
+        VerifyHistory verify = new(proveHistory, installation.Reader, operators);
         return new Operations
         {
             CreateKey = new CreateKey(
@@ -144,7 +148,7 @@ internal static class Serve
             SetVersionState = new SetVersionState(change, cache),
             ListDeletedKeys = new ListDeletedKeys(catalogue, operators),
             ReadDeletedKeyHistory = new ReadDeletedKeyHistory(catalogue, reader, history, writer, operators, clock),
-            PurgeDeletedKey = new PurgeDeletedKey(catalogue, reader, installation.Erasure, history, writer, operators, clock),
+            PurgeDeletedKey = new PurgeDeletedKey(catalogue, reader, history, writer, operators, clock),
             ReleaseDeletions = new ReleaseDeletions(lastSeen, history, writer, operators, clock),
             ListKeys = new ListKeys(catalogue, operators),
             GetKey = new GetKey(catalogue),
@@ -172,7 +176,7 @@ internal static class Serve
             RetireRoot = new RetireRoot(
                 installation.Generations, rootWork, catalogue, history, verify.ProveAsync, backup.MakeAfterRetirementAsync, writer, operators, clock),
             ReadMetrics = new ReadMetrics(meter, operators),
-            ReadStatus = new ReadStatus(catalogue, root, status, installation.Anchor, writer, operators, connections, clock),
+            ReadStatus = new ReadStatus(catalogue, proveHistory, proveNotices, root, status, installation.Anchor, writer, operators, connections, clock),
             DescribeCaller = new DescribeCaller(catalogue, operators),
         };
     }

@@ -1,3 +1,4 @@
+using Kmsd.Audit;
 using Kmsd.Keys;
 using Kmsd.Rotation;
 using Kmsd.Rpc;
@@ -9,7 +10,7 @@ namespace Kmsd.Commands;
 
 /// <summary>Runs the loops of the daemon, says when it is ready, and ends them in order: first the callers, then the writer.</summary>
 internal sealed partial class Service(
-    RpcServer server, Writer writer, MaterialCache cache, DueWork due, RootWork rootWork, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
+    RpcServer server, Writer writer, MaterialCache cache, DueWork due, RootWork rootWork, RecordWatch recordWatch, TimeSpan cacheIdle, TimeProvider clock) : BackgroundService
 {
     private static readonly TimeSpan s_longestSweepInterval = TimeSpan.FromSeconds(30);
     private static readonly TimeSpan s_dueInterval = TimeSpan.FromSeconds(1);
@@ -32,9 +33,10 @@ internal sealed partial class Service(
         Task working = EveryAsync(dueInterval, RunDueAsync, stoppingToken);
         Task carrying = EveryAsync(dueInterval, rootWork.RunAsync, stoppingToken);
         notifier.Notify(ServiceState.Ready);
+        Task verifying = EveryAsync(dueInterval, recordWatch.RunAsync, stoppingToken, isAtOnce: true);
 
         // None of them ends before the stop, unless something is broken; then the daemon must not linger half alive.
-        Task first = await Task.WhenAny(writer.Broken, serving, sweeping, working, carrying);
+        Task first = await Task.WhenAny(writer.Broken, serving, sweeping, working, carrying, verifying);
         if (first.IsFaulted || !stoppingToken.IsCancellationRequested)
         {
             await first;
@@ -45,6 +47,7 @@ internal sealed partial class Service(
         await serving;
         await working;
         await carrying;
+        await verifying;
         await due.EndAsync();
         await writer.StopAsync();
         await sweeping;
@@ -62,13 +65,14 @@ internal sealed partial class Service(
 
     static partial void TellTest(DateTimeOffset now);
 
-    private async Task EveryAsync(TimeSpan interval, Func<CancellationToken, Task> step, CancellationToken stopping)
+    private async Task EveryAsync(TimeSpan interval, Func<CancellationToken, Task> step, CancellationToken stopping, bool isAtOnce = false)
     {
         using PeriodicTimer timer = new(interval, clock);
         try
         {
-            while (await timer.WaitForNextTickAsync(stopping))
+            while (isAtOnce || await timer.WaitForNextTickAsync(stopping))
             {
+                isAtOnce = false;
                 await step(stopping);
             }
         }

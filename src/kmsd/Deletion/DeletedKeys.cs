@@ -75,7 +75,7 @@ internal sealed class ReadDeletedKeyHistory(
 /// <c>deletedKeys.purge</c>. Entries go in portions; one that is cut off goes on the next time.
 /// </summary>
 internal sealed class PurgeDeletedKey(
-    CatalogueLedger catalogue, HistoryReader reader, HistoryErasure erasure, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
+    CatalogueLedger catalogue, HistoryReader reader, HistoryLog history, Writer writer, Operators operators, TimeProvider clock)
 {
     private const int EntriesAtOnce = 4096;
 
@@ -109,7 +109,7 @@ internal sealed class PurgeDeletedKey(
 
     private async Task RunAsync(KeyTag tag, Caller? caller, string? reason, CancellationToken cancellationToken)
     {
-        using IDisposable turn = await erasure.HoldAsync(cancellationToken);
+        using IDisposable turn = await history.Erasure.HoldAsync(cancellationToken);
         IReadOnlyList<long> entries;
         while ((entries = await reader.FindOfKeyAsync(tag, EntriesAtOnce, cancellationToken)).Count > 0)
         {
@@ -118,6 +118,7 @@ internal sealed class PurgeDeletedKey(
                 () =>
                 {
                     history.Erase(portion, $"entries of deleted key {tag.Text}", caller, clock.GetUtcNow());
+                    catalogue.AdvanceMark(history.StagedSequence);
                     return true;
                 },
                 cancellationToken,

@@ -37,6 +37,10 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     private readonly IncrementalHash _hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
     private byte[] _record = new byte[1024];
 
+    // What the batch erases, and by which purge entry.
+    private readonly List<(long Purge, IReadOnlyList<long> Sequences)> _stagedErasures = [];
+    private int _markedErasures;
+
     // Boxed, so that a reader never sees half of a new value.
     private volatile object _committed;
     private volatile object _inDatabase;
@@ -91,6 +95,9 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
             throw;
         }
     }
+
+    /// <summary>Whose turn it is to erase, or to read what must not be erased meanwhile.</summary>
+    public HistoryErasure Erasure { get; } = new();
 
     /// <summary>How many entries the process before had written beside the database alone.</summary>
     public long TakenIn { get; }
@@ -195,7 +202,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     /// <summary>
     /// Erases entries: content and salt go, digest and link stay, and an entry that names them is appended; a gap that no such
-    /// entry names breaks the verification. The write-ahead log must be emptied after the commit.
+    /// entry names breaks the verification. The write-ahead log must be emptied after the commit. By whoever has the turn.
     /// </summary>
     /// <param name="sequences">In rising order; at least one, each of an entry that stands.</param>
     /// <param name="what">What they were, for a person.</param>
@@ -220,10 +227,15 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         {
             erase.BindAll(sequence, purge).ExecuteOne();
         }
+
+        _stagedErasures.Add((purge, sequences));
     }
 
     /// <summary>What a purge entry says of the numbers that it erased: SHA-256 over them, in rising order, each as a big-endian u64.</summary>
-    public static byte[] DigestOf(IReadOnlyList<long> sequences)
+    public static byte[] DigestOf(IReadOnlyList<long> sequences) => SHA256.HashData(BytesOf(sequences));
+
+    /// <summary>What that digest is made of.</summary>
+    public static byte[] BytesOf(IReadOnlyList<long> sequences)
     {
         byte[] text = new byte[sequences.Count * sizeof(long)];
         for (int i = 0; i < sequences.Count; i++)
@@ -231,7 +243,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
             BinaryPrimitives.WriteInt64BigEndian(text.AsSpan(i * sizeof(long)), sequences[i]);
         }
 
-        return SHA256.HashData(text);
+        return text;
     }
 
     public void Mark()
@@ -239,12 +251,14 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _mark = _staged;
         _markedSegments = _stagedSegments;
         _isNextMarked = _next is not null;
+        _markedErasures = _stagedErasures.Count;
     }
 
     public void ReturnToMark()
     {
         _staged = _mark;
         _stagedSegments = _markedSegments;
+        _stagedErasures.RemoveRange(_markedErasures, _stagedErasures.Count - _markedErasures);
         if (!_isNextMarked)
         {
             DropNext();
@@ -271,6 +285,12 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         }
 
         _ratchet.Commit(_staged.Sequence + 1);
+        foreach ((long purge, IReadOnlyList<long> sequences) in _stagedErasures)
+        {
+            Erasure.Tell(purge, sequences);
+        }
+
+        _stagedErasures.Clear();
         if (_isDeferred)
         {
             _tail.Commit();
@@ -287,6 +307,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _tail.Rollback();
         _staged = Committed;
         _stagedSegments = _segments;
+        _stagedErasures.Clear();
         DropNext();
     }
 
@@ -296,6 +317,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _ratchet.Dispose();
         _tail.Dispose();
         _hash.Dispose();
+        Erasure.Dispose();
     }
 
     /// <summary>Puts what continues the chain into the database; what follows something that doesn't isn't looked at.</summary>

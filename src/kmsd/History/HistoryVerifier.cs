@@ -17,11 +17,13 @@ internal readonly record struct HistoryVerdict(long Entries, long? FirstBad)
 /// Reads the whole history and computes it again: each entry's digest, each link, and for each erased entry that a purge entry
 /// names it. A chain that ends before its head, or beyond it, is bad where it ends. Where a purge entry is bad itself, that is
 /// named, and not what it may have erased. Of a segment whose root generation is retired, the links are compared with its
-/// checkpoint as a whole, so that what is bad in it is only known to be in it.
+/// checkpoint as a whole, so that what is bad in it is only known to be in it. It goes page by page: between two of them entries may
+/// be appended, root generations come and go, and entries be erased, if <see cref="Erased"/> is told of it.
 /// </summary>
 internal sealed class HistoryVerifier : IDisposable
 {
-    private const int PageLength = 10_000;
+    /// <summary>How many entries a page has where nobody waits for it.</summary>
+    public const int PageLength = 10_000;
 
     private const string SelectPage = $"""
         SELECT {StoredEntry.Columns}, salt, digest, link, purged_by FROM history
@@ -31,7 +33,10 @@ internal sealed class HistoryVerifier : IDisposable
     private readonly RowEncoding _encoding = new();
 
     // By the number of the purge entry that they point to, the erased entries that it must name.
-    private readonly Dictionary<long, List<long>> _erased = [];
+    private readonly Dictionary<long, HistoryGap> _erased = [];
+
+    // By purge entries that came since the first page, and stand beyond the end, what must have been erased when it is reached.
+    private readonly Dictionary<long, HistoryGap> _told = [];
     private readonly GenerationKeys _keys;
     private readonly IReadOnlyList<HistorySegment> _segments;
     private readonly IncrementalHash _unlinked = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
@@ -80,12 +85,13 @@ internal sealed class HistoryVerifier : IDisposable
     public long Entries { get; private set; }
 
     /// <summary>Verifies the next page of entries. False when there is no more, or something bad was found.</summary>
-    /// <param name="database">Any connection to it. No entry may be erased between the first page and the last.</param>
-    /// <param name="last">The number of the last entry to look at.</param>
-    public bool ReadPage(Database database, long last)
+    /// <param name="database">Any connection to it. Entries that are erased between two pages must be told.</param>
+    /// <param name="last">The number of the last entry to look at; the same for all pages.</param>
+    /// <param name="length">How many entries.</param>
+    public bool ReadPage(Database database, long last, int length = PageLength)
     {
         int rows = 0;
-        database.Prepare(SelectPage).BindAll(_next, last, PageLength).QueryWhile(reader =>
+        bool isSound = database.Prepare(SelectPage).BindAll(_next, last, length).TryQueryWhile(reader =>
         {
             rows++;
             Entries++;
@@ -99,7 +105,27 @@ internal sealed class HistoryVerifier : IDisposable
             _next = sequence + 1;
             return true;
         });
-        return rows == PageLength && _firstBad is null;
+        _firstBad ??= isSound ? null : _at.Sequence + 1;
+        return rows == length && _firstBad is null;
+    }
+
+    /// <summary>
+    /// Between two pages the daemon erased entries. Those of earlier pages were as they were written; the others are met as gaps, whose
+    /// purge entry is beyond the last one to look at.
+    /// </summary>
+    /// <param name="purge">The number of the purge entry.</param>
+    /// <param name="sequences">What it names, in rising order.</param>
+    /// <param name="last">The number of the last entry to look at.</param>
+    public void Erased(long purge, IReadOnlyList<long> sequences, long last)
+    {
+        foreach (long sequence in sequences.TakeWhile(sequence => sequence <= last))
+        {
+            Add(_told, purge, sequence);
+            if (sequence < _next)
+            {
+                Add(_erased, purge, sequence);
+            }
+        }
     }
 
     /// <summary>The verdict, after the last page.</summary>
@@ -111,7 +137,7 @@ internal sealed class HistoryVerifier : IDisposable
 
         // What was erased and not named. By one beyond what is bad it may have been: what is bad was changed in any case.
         long? unnamed = _isWhole
-            ? _erased.Where(erased => _firstBad is null || erased.Key < _firstBad).Select(erased => (long?)erased.Value[0]).Min()
+            ? _erased.Keys.Union(_told.Keys).Where(purge => _firstBad is null || purge < _firstBad).Select(FindUnnamed).Min()
             : null;
         _firstBad = unnamed is null || _firstBad < unnamed ? _firstBad : unnamed;
         return new HistoryVerdict(Entries, _firstBad);
@@ -122,6 +148,10 @@ internal sealed class HistoryVerifier : IDisposable
         _key?.Dispose();
         _unlinked.Dispose();
         _linked.Dispose();
+        foreach (HistoryGap gap in _erased.Values.Concat(_told.Values))
+        {
+            gap.Dispose();
+        }
     }
 
     /// <summary>Moves on by one row; false if it is bad, and then <see cref="_at"/> has the number that should stand there.</summary>
@@ -217,14 +247,30 @@ internal sealed class HistoryVerifier : IDisposable
 
     private bool Note(long purge, long sequence)
     {
-        if (!_erased.TryGetValue(purge, out List<long>? sequences))
-        {
-            _erased.Add(purge, sequences = []);
-        }
-
-        sequences.Add(sequence);
+        Add(_erased, purge, sequence);
         return true;
     }
+
+    private static void Add(Dictionary<long, HistoryGap> gaps, long purge, long sequence)
+    {
+        if (gaps.GetValueOrDefault(purge) is HistoryGap gap)
+        {
+            gap.Add(sequence);
+        }
+        else
+        {
+            gaps.Add(purge, new HistoryGap(sequence));
+        }
+    }
+
+    /// <summary>Of a purge entry that wasn't read, the first entry that it erased and didn't name, or named and didn't erase; null if the daemon told the same.</summary>
+    private long? FindUnnamed(long purge) => (_erased.GetValueOrDefault(purge), _told.GetValueOrDefault(purge)) switch
+    {
+        (HistoryGap found, HistoryGap told) => found.IsSameAs(told) ? null : Math.Min(found.First, told.First),
+        (HistoryGap found, null) => found.First,
+        (_, HistoryGap told) => told.First,
+        _ => null,
+    };
 
     /// <summary>An entry that says that it erased others: they must be those that point to it.</summary>
     private bool Names(StoredEntry entry)
@@ -234,14 +280,14 @@ internal sealed class HistoryVerifier : IDisposable
             return true;
         }
 
-        if (!_erased.Remove(entry.Sequence, out List<long>? sequences))
+        if (!_erased.Remove(entry.Sequence, out HistoryGap? found))
         {
             return false;
         }
 
-        bool isNamed = entry.Items == sequences.Count && entry.ContextDigest is byte[] digest
-            && digest.AsSpan().SequenceEqual(HistoryLog.DigestOf(sequences));
-        _firstBad = isNamed ? _firstBad : sequences[0];
+        using HistoryGap gap = found;
+        bool isNamed = gap.Is(entry.Items, entry.ContextDigest);
+        _firstBad = isNamed ? _firstBad : gap.First;
         return isNamed;
     }
 }

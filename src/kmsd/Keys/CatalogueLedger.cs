@@ -27,6 +27,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     private volatile Catalogue _current = loaded;
     private Catalogue _mark = loaded;
     private UsageMark _usage = loaded.Usage;
+    private UsageMark _markedUsage = loaded.Usage;
     private UsageMark _committedUsage = loaded.Usage;
     private UsageMark _writtenUsage = loaded.Usage;
     private int _usesUnwritten;
@@ -221,7 +222,10 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         return found.Count;
     }
 
-    /// <summary>Everything up to here is counted, though the last entries are of no use: a start needn't read them.</summary>
+    /// <summary>
+    /// Everything up to here is counted, though the last entries are of no use: a start needn't read them, and must not where a segment ends
+    /// or entries are erased.
+    /// </summary>
     public void AdvanceMark(long sequence)
     {
         _usage = _usage with { Sequence = sequence };
@@ -327,9 +331,9 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         }
     }
 
-    public void Mark() => _mark = Staged;
+    public void Mark() => (_mark, _markedUsage) = (Staged, _usage);
 
-    public void ReturnToMark() => Staged = _mark;
+    public void ReturnToMark() => (Staged, _usage) = (_mark, _markedUsage);
 
     /// <summary>
     /// Counters are written with every commit that reaches the disk, and after so many uses; what they lack after a crash is

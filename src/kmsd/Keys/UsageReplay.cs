@@ -18,6 +18,8 @@ internal static class UsageReplay
         SELECT {StoredEntry.Columns} FROM history WHERE sequence > $1 AND operation LIKE 'crypto.%' AND version IS NOT NULL ORDER BY sequence
         """;
 
+    private const string SelectErased = "SELECT coalesce(min(sequence), 0) FROM history WHERE sequence > $1 AND salt IS NULL";
+
     /// <param name="database">The writer's, before it writes.</param>
     /// <param name="keys">The first keys of the ratchets.</param>
     /// <param name="instanceId">Whose history it is.</param>
@@ -39,6 +41,14 @@ internal static class UsageReplay
                     CultureInfo.InvariantCulture,
                     $"Entry {bad} of the history isn't as it was written: the database was changed from outside. Restore it from a backup."));
             }
+        }
+
+        // Whatever erases moves the mark on: with an older one, what was erased since would never be counted.
+        if (database.Prepare(SelectErased).BindAll(from).QueryNumber() is > 0 and long erased)
+        {
+            throw new StartupException(ExitCode.Configuration, string.Create(
+                CultureInfo.InvariantCulture,
+                $"Entry {erased} of the history was erased, and the counters are from before that: the database was changed from outside. Restore it from a backup."));
         }
 
         database.Prepare(SelectUses).BindAll(from).Query(reader =>

@@ -42,8 +42,7 @@ internal sealed class ListNotifications(DatabaseReader database, RowAuthenticato
                     }
 
                     last = reader.GetInt64(0);
-                    NotificationDescription notice = NoticeRows.Read(reader);
-                    if (authenticator.Verify(NoticeRows.Notice(authenticator, last, reader.GetString(1), notice), reader.GetCode(9)))
+                    if (NoticeRows.Verify(reader, authenticator) is (NotificationDescription notice, true))
                     {
                         found.Add(notice);
                     }

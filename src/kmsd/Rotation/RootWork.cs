@@ -28,7 +28,7 @@ internal sealed class RootWork(
     private static readonly string[] s_tables =
     [
         "instance", "last_seen", "root_generations", "root_shares", "stores", "members", "keys", "versions", "grants", "history_segments",
-        "history_heads", "usage_mark", "deleted_keys",
+        "history_heads", "usage_mark", "deleted_keys", "notification_days",
     ];
 
     // Whatever a row says of itself: a version without material of a later generation would be lost, also one of a key in quarantine.
@@ -235,7 +235,7 @@ internal sealed class RootWork(
 
         for (long? after = 0; after is long row;)
         {
-            after = await writer.ChangeAsync(() => notices.Recode(row, RowsAtOnce), CancellationToken.None);
+            after = await writer.ChangeAsync(() => notices.Recode(row, RowsAtOnce), CancellationToken.None, isQuiet: true);
             stopping.ThrowIfCancellationRequested();
         }
 

@@ -1,7 +1,10 @@
+using System.Globalization;
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Audit;
 using Kmsd.Integrity;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Storage;
 
@@ -9,7 +12,7 @@ namespace Kmsd.Rpc;
 
 /// <summary>Whether the service is well; more of it for operators: <c>system.status</c>.</summary>
 internal sealed class ReadStatus(
-    CatalogueLedger catalogue, RootKey root, RootStatus rootStatus, Anchor? anchor, Writer writer, Operators operators,
+    CatalogueLedger catalogue, ProveHistory history, ProveNotices notices, RootKey root, RootStatus rootStatus, Anchor? anchor, Writer writer, Operators operators,
     ConnectionCounter connections, TimeProvider clock)
 {
     private const string Ok = "ok";
@@ -18,7 +21,7 @@ internal sealed class ReadStatus(
     public StatusResult Run(Caller caller)
     {
         string token = root.IsAvailable ? Ok : Unavailable;
-        string database = catalogue.Current.HasQuarantine
+        string database = catalogue.Current.HasQuarantine || history.Last?.Verdict.IsGood == false || notices.Bad > 0
             ? KmsErrorCode.IntegrityFailure.ToReason()
             : writer.IsHealthy ? Ok : Unavailable;
         bool isOverdue = rootStatus.IsOverdue(clock.GetUtcNow());
@@ -54,6 +57,16 @@ internal sealed class ReadStatus(
 
     private IEnumerable<string> Weaknesses(bool isOverdue)
     {
+        if (history.Last?.Verdict.FirstBad is long bad)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"history: entry {bad} isn't as it was written, is missing, or was erased without a purge. The database was changed from outside.");
+        }
+
+        if (notices.Bad > 0)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"notifications: {notices.Bad} of them, of their days, or of their readers' marks aren't as they were written. The database was changed from outside.");
+        }
+
         if (rootStatus.Current.Shares is null)
         {
             yield return "custody: none. Nobody holds a share of the root key: if the token is lost, every key is. Back the token up.";

@@ -36,11 +36,22 @@ internal sealed class StateGauges(DaemonMeter meter, TimeProvider clock)
         meter.Gauge("kmsd_history_sequence", "The number of the last entry of the history.", () => history.Committed.Sequence);
     }
 
-    public void AddKeys(CatalogueLedger catalogue, MaterialCache cache)
+    public void AddHistory(ProveHistory history)
     {
         meter.Gauge(
-            "kmsd_integrity_failure", "1 if a row of the database didn't match its authentication code at the start, and what it belongs to isn't served; else 0.",
-            () => catalogue.Current.HasQuarantine ? 1 : 0);
+            "kmsd_history_failure", "1 if an entry of the history wasn't as it was written, or missing, when it was last verified; else 0.",
+            () => history.Last?.Verdict.IsGood == false ? 1 : 0);
+        meter.Gauge(
+            "kmsd_history_verified_timestamp_seconds", "When the whole history was last found to be as it was written, as Unix time; 0 before the first time since the start.",
+            () => history.LastGood is HistoryFinding good ? Unix(good.At) : 0);
+        meter.Gauge("kmsd_history_verified_entries", "How many entries it had then.", () => history.LastGood?.Verdict.Entries ?? 0);
+    }
+
+    public void AddKeys(CatalogueLedger catalogue, ProveNotices notices, MaterialCache cache)
+    {
+        meter.Gauge(
+            "kmsd_integrity_failure", "1 if a row of the database didn't match its authentication code at the start, and what it belongs to isn't served or shown; else 0.",
+            () => catalogue.Current.HasQuarantine || notices.Bad > 0 ? 1 : 0);
         foreach (KeyState state in new[] { KeyState.Enabled, KeyState.Disabled, KeyState.PendingDeletion })
         {
             AddKeys(Wire.KeyStates[state], () => catalogue.Current.Keys.Values.Count(key => key.State == state));

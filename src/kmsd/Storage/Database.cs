@@ -91,6 +91,7 @@ internal sealed class Database : IDisposable
         try
         {
             database.Check(path, mayBeBackup && database.ReadTables().Contains("backup_manifest"));
+            database.Execute("PRAGMA cache_size = -512"); // KiB: what it reads is read once.
             database.Execute("PRAGMA trusted_schema = OFF");
             database.Execute("PRAGMA temp_store = MEMORY");
             return database;

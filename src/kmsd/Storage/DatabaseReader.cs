@@ -25,6 +25,9 @@ internal sealed class DatabaseReader(string path, Writer writer) : IDisposable
         }
     }
 
+    /// <summary>Brings what was answered into the database, as each read does first.</summary>
+    public Task SettleAsync(CancellationToken cancellationToken) => writer.SettleAsync(cancellationToken);
+
     public void Dispose()
     {
         _database?.Dispose();

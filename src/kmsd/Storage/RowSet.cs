@@ -29,13 +29,14 @@ internal sealed partial class RowSet : IBatchParticipant
     private const int EntryLength = NameLength + RowAuthenticator.CodeLength;
     private const int HashLength = SHA256.HashSizeInBytes;
 
-    // Each table whose rows decide something, and what names a row in it, as the encoders of its rows begin.
+    // Each table whose rows decide something, or vouch for what was told of it, and what names a row in it, as the encoders of its rows begin.
     private static readonly (string Table, string Columns, string Where)[] s_tables =
     [
         ("instance", "id", ""), ("root_generations", "generation", ""), ("root_shares", "generation, member", ""),
         ("history_segments", "generation", ""), ("stores", "store_id", ""), ("members", "store_id, principal", ""), ("keys", "tag", ""),
         ("versions", "tag, version", ""), ("version_material", "tag, version, generation", $"WHERE NOT ({DestroyedMaterial.IsDestroyed})"),
         ("grants", "tag, principal, role", ""), ("deleted_keys", "tag", ""),
+        ("notification_days", "day", ""), ("notification_cursors", "reader", ""),
     ];
 
     private readonly RowAuthenticator _authenticator;

@@ -103,6 +103,9 @@ internal static class Schema
             key_name TEXT, store TEXT, by TEXT, detail TEXT,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL,
             UNIQUE (principal, sequence)) STRICT;
+        CREATE TABLE notification_days (
+            day INTEGER NOT NULL UNIQUE, notices INTEGER NOT NULL, digest BLOB NOT NULL,
+            mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;
         CREATE TABLE notification_cursors (
             reader TEXT NOT NULL UNIQUE, sequence INTEGER NOT NULL,
             mac_generation INTEGER NOT NULL, encoding_version INTEGER NOT NULL, row_code BLOB NOT NULL) STRICT;

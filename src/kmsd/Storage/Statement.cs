@@ -13,6 +13,9 @@ namespace Kmsd.Storage;
 [SuppressMessage("Design", "CA1001", Justification = "Whoever borrows a statement must not close it; the database does.")]
 internal sealed class Statement(SqliteConnection connection, string sql)
 {
+    // SQLITE_CORRUPT: what stands there is no table or index any more.
+    private const int Corrupt = 11;
+
     private object?[] _values = [];
     private int[] _positions = [];
     private sqlite3_stmt? _prepared;
@@ -97,12 +100,21 @@ internal sealed class Statement(SqliteConnection connection, string sql)
         }
     }
 
-    /// <summary>As long as the row says true.</summary>
-    public void QueryWhile(Func<SqliteDataReader, bool> row)
+    /// <summary>As long as the row says true. False if it came to where the file is damaged.</summary>
+    public bool TryQueryWhile(Func<SqliteDataReader, bool> row)
     {
-        using SqliteDataReader reader = Command().ExecuteReader();
-        while (reader.Read() && row(reader))
+        try
         {
+            using SqliteDataReader reader = Command().ExecuteReader();
+            while (reader.Read() && row(reader))
+            {
+            }
+
+            return true;
+        }
+        catch (SqliteException exception) when (exception.SqliteErrorCode == Corrupt)
+        {
+            return false;
         }
     }
 

@@ -99,6 +99,24 @@ public sealed class UsageReplayTests
         Assert.Equal(7, daemon.Get(Daemon.Manager, "key-1").UsageCount);
     }
 
+    /// <summary>What was erased can't be counted again: counters of before are found by that.</summary>
+    [Fact]
+    public async Task Older_rows_with_their_mark_are_refused_once_uses_after_them_were_erased()
+    {
+        await using Daemon daemon = await UsedAsync();
+        await daemon.RestartAsync();
+        string older = $"{daemon.Query(Rows)}; {daemon.Query(Mark)}; {daemon.Query(Versions)}";
+        _ = await daemon.EncryptAsync(s_user, "key-1");
+        daemon.Clock.Advance(TimeSpan.FromDays(401));
+        _ = await daemon.EncryptAsync(s_user, "key-1");
+        await daemon.Retention.RunDueAsync(daemon.Clock.GetUtcNow(), Cancellation);
+        await daemon.RestartAsync();
+        Assert.Equal(8, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+        await daemon.TamperAsync(older, rows: 4);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
+        Assert.Contains("was erased, and the counters are from before that", refusal.Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("UPDATE usage_mark SET sequence = sequence + 1")]
     [InlineData("DELETE FROM usage_mark")]

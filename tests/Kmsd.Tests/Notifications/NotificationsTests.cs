@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Hosting;
 using Kmsd.Notifications;
 
 namespace Kmsd.Tests.Notifications;
@@ -164,6 +165,113 @@ public sealed class NotificationsTests
         Assert.Single(await ListAsync(daemon, s_first));
         await AcknowledgeAsync(daemon, s_first, 1);
         Assert.Empty(await ListAsync(daemon, s_first));
+    }
+
+    [Theory]
+    [InlineData("UPDATE notification_days SET notices = notices - 1", "doesn't verify")]
+    [InlineData("DELETE FROM notification_days", "doesn't hold the rows that it must")]
+    [InlineData("DELETE FROM notification_cursors WHERE reader = 'uid:2000'", "doesn't hold the rows that it must")]
+    public async Task What_vouches_for_them_stops_the_start(string sql, string sentence)
+    {
+        await using Daemon daemon = await TwiceToldAsync();
+        await AcknowledgeAsync(daemon, s_first, 1);
+        await daemon.TamperAsync(sql);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
+        Assert.Contains(sentence, refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("DELETE FROM notifications WHERE sequence = 2", "Notices of 2026-11-24", 0)]
+    [InlineData("DELETE FROM notifications WHERE sequence = 1", "Notices of 2026-11-24", 1)]
+    [InlineData("UPDATE notifications SET sequence = 3 WHERE sequence = 2", "Notice 3 for uid:2000", 0)]
+    [InlineData("UPDATE notifications SET principal = 'uid:3000' WHERE sequence = 2", "Notice 2 for uid:3000", 0)]
+    [InlineData("UPDATE notifications SET at = at - 864000000 WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
+    [InlineData("UPDATE notifications SET rowid = 9 WHERE sequence = 1", "Notices of 2026-11-24", 1)]
+    [InlineData("INSERT INTO notifications SELECT 9, principal, at, kind, tag, key_name, store, by, detail, mac_generation, encoding_version, row_code FROM notifications WHERE sequence = 2", "Notice 9 for uid:2000", 1)]
+    [InlineData("UPDATE notifications SET detail = 'nothing to see' WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
+    [InlineData("UPDATE notifications SET at = 9223372036854775807 WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
+    [InlineData("UPDATE notification_cursors SET sequence = 2 WHERE reader = 'uid:2000'", "What uid:2000 has acknowledged", 2)]
+    public async Task None_is_taken_away_put_in_or_changed_unnoticed(string sql, string line, int shown)
+    {
+        await using Daemon daemon = await TwiceToldAsync();
+        await AcknowledgeAsync(daemon, s_first, 1);
+        await daemon.TamperAsync(sql);
+        await daemon.ResumeAsync();
+        await daemon.ProveNotices.RunAsync(rowsAtOnce: 1, rest: 0, Cancellation);
+        Assert.Contains(daemon.NoticesJournal.Lines, told => told.Line.StartsWith(line, StringComparison.Ordinal));
+        StatusResult status = daemon.Operations.ReadStatus.Run(Daemon.Operator);
+        Assert.Equal(("degraded", "integrityFailure"), (status.Status, status.Database));
+        Assert.Contains(status.Weaknesses!, weakness => weakness.StartsWith("notifications: ", StringComparison.Ordinal));
+
+        // Whoever reads gets what is good, and of what he may have seen rather too much.
+        Assert.Equal(shown, (await ListAsync(daemon, s_first)).Length);
+    }
+
+    [Fact]
+    public async Task What_is_told_and_removed_between_two_pieces_breaks_nothing()
+    {
+        await using Daemon daemon = await TwiceToldAsync();
+        for (int day = 0; day < 100; day++)
+        {
+            daemon.Clock.Advance(TimeSpan.FromDays(1));
+            Task looking = daemon.ProveNotices.RunAsync(rowsAtOnce: 1, rest: 1, Cancellation);
+            _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Reviewer);
+            await daemon.Retention.RunDueAsync(daemon.Clock.GetUtcNow(), Cancellation);
+            _ = await daemon.RemoveGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Reviewer);
+            await looking;
+            Assert.True(daemon.ProveNotices.Bad == 0, string.Join('\n', daemon.NoticesJournal.Lines));
+        }
+
+        Assert.Equal(91L, daemon.Query("SELECT count(*) FROM notification_days"));
+        Assert.Equal(182L, daemon.Query("SELECT count(*) FROM notifications"));
+        await daemon.RestartAsync();
+        await daemon.ProveNotices.RunAsync(rowsAtOnce: 7, rest: 0, Cancellation);
+        Assert.Equal(0, daemon.ProveNotices.Bad);
+    }
+
+    [Fact]
+    public async Task Old_ones_go_acknowledged_ones_stay_gone_and_every_start_finds_its_rows()
+    {
+        await using Daemon daemon = await TwiceToldAsync();
+        await AcknowledgeAsync(daemon, s_first, 1);
+        await daemon.RestartAsync();
+        Assert.Single(await ListAsync(daemon, s_first));
+        daemon.Clock.Advance(NoticeLog.Kept + TimeSpan.FromDays(1));
+        _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Reviewer);
+        await daemon.Retention.RunDueAsync(daemon.Clock.GetUtcNow(), Cancellation);
+        Assert.Equal(1L, daemon.Query("SELECT count(*) FROM notifications"));
+        await daemon.RestartAsync();
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, new RotateRootRequest { Reason = "yearly" });
+        await daemon.RootWork.RunAsync(Cancellation);
+        daemon.Die();
+        await daemon.ResumeAsync();
+        await daemon.RecordWatch.RunAsync(Cancellation);
+        Assert.Equal("ok", daemon.Operations.ReadStatus.Run(Daemon.Operator).Status);
+        Assert.Single(await ListAsync(daemon, s_first));
+    }
+
+    /// <summary>A refusal that is told is no change: what it adds to the set goes with uses.</summary>
+    [Fact]
+    public async Task A_refused_use_that_is_told_survives_a_kill()
+    {
+        await using Daemon daemon = await TwiceToldAsync();
+        _ = await daemon.Operations.DisableKey.RunAsync(Daemon.Manager, new KeyRequest { Key = "key-1" }, Cancellation);
+        KmsException refusal = await Refusal.OfAsync(KmsErrorCode.InvalidState, () => daemon.EncryptAsync(s_first, "key-1"));
+        await daemon.Refusals.RecordAsync(s_first, "crypto.encrypt", new KeyRequest { Key = "key-1" }, isRecorded: true, refusal);
+        daemon.Die();
+        await daemon.ResumeAsync();
+        Assert.Equal("use.refused", (await RawAsync(daemon, s_first)).Notifications[^1].Kind);
+        _ = await daemon.Operations.EnableKey.RunAsync(Daemon.Manager, new KeyRequest { Key = "key-1" }, Cancellation);
+        await daemon.RestartAsync();
+    }
+
+    /// <summary>Two notices for one user.</summary>
+    private static async Task<Daemon> TwiceToldAsync()
+    {
+        Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor));
+        _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Decryptor);
+        return daemon;
     }
 
     [Fact]

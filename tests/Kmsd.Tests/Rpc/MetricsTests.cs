@@ -129,6 +129,24 @@ public sealed class MetricsTests
     }
 
     [Fact]
+    public async Task The_last_proof_of_the_history_is_told()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        new StateGauges(daemon.Meter, daemon.Clock).AddHistory(daemon.ProveHistory);
+        Assert.Equal((0, 0, 0), Values());
+        await daemon.RecordWatch.RunAsync(Cancellation);
+        double first = daemon.Clock.GetUtcNow().ToUnixTimeSeconds();
+        Assert.Equal((0, first, 2), Values());
+        Assert.Equal(1, daemon.Sql("UPDATE history SET detail = 'x' WHERE sequence = 1"));
+        daemon.Clock.Advance(TimeSpan.FromDays(1));
+        await daemon.RecordWatch.RunAsync(Cancellation);
+        Assert.Equal((1, first, 2), Values());
+
+        (double Failure, double At, double Entries) Values() => (
+            daemon.Meter.Value("kmsd_history_failure"), daemon.Meter.Value("kmsd_history_verified_timestamp_seconds"), daemon.Meter.Value("kmsd_history_verified_entries"));
+    }
+
+    [Fact]
     public async Task The_state_is_read_when_it_is_asked_for()
     {
         await using Daemon daemon = await Daemon.StartAsync();
@@ -137,7 +155,7 @@ public sealed class MetricsTests
         gauges.AddProcess();
         gauges.AddRootKey(daemon.Root, daemon.Installation.Generations);
         gauges.AddStorage(daemon.Writer, daemon.History);
-        gauges.AddKeys(daemon.Catalogue, daemon.Cache);
+        gauges.AddKeys(daemon.Catalogue, daemon.ProveNotices, daemon.Cache);
         gauges.AddCallers(connections, daemon.Hub, daemon.Strangers);
         Assert.Equal((0, 2), (Value("kmsd_connections"), Value("kmsd_history_sequence")));
         Assert.Equal(1, daemon.Meter.Value("kmsd_build_info", ("version", ProductVersion.Text)));

@@ -9,7 +9,7 @@ public sealed class DatabaseTests : IDisposable
     private static readonly string[] s_tables =
     [
         "credentials", "deleted_keys", "grants", "history", "history_heads", "history_segments", "instance", "keys", "last_seen", "members",
-        "notification_cursors", "notifications", "refusals", "root_generations", "root_shares", "stores", "usage_mark", "version_material",
+        "notification_cursors", "notification_days", "notifications", "refusals", "root_generations", "root_shares", "stores", "usage_mark", "version_material",
         "versions",
     ];
 
