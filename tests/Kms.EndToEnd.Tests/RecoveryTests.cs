@@ -472,7 +472,7 @@ public sealed class RecoveryTests
             Assert.True(refused.ExitCode is 64 or 65 or 78, $"Byte {at}: {refused.ExitCode}, {refused.Error}");
         }
 
-        Assert.True(exits.GetValueOrDefault(65) > 0);
+        Assert.True(exits.GetValueOrDefault(65) > 0, string.Join(", ", exits.Select(one => $"{one.Value} times exit {one.Key}")));
         Assert.Equal(before, await File.ReadAllBytesAsync(host.Database, TestContext.Current.CancellationToken));
         TestContext.Current.TestOutputHelper?.WriteLine(string.Join(", ", exits.Select(one => $"{one.Value} times exit {one.Key}")));
     }

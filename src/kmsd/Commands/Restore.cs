@@ -224,10 +224,9 @@ internal static class Restore
     private static async Task PutInPlaceAsync(string copy, string path, Prepared prepared, AnchorMode mode, TimeProvider clock, OperatorConsole terminal)
     {
         FaultPoint.Reach("restore.before-aside");
-        string? aside = null;
         if (File.Exists(path))
         {
-            aside = SetAside(path, clock.GetUtcNow());
+            string aside = SetAside(path, clock.GetUtcNow());
             terminal.Tell($"The database that was there is kept: {aside}. It opens what it always did: remove it once nothing is missing.");
         }
 
@@ -239,11 +238,9 @@ internal static class Restore
 
         Durable.Replace(copy, path);
         FaultPoint.Reach("restore.in-place");
-        if (aside is not null && File.Exists(path + HistoryTail.Suffix))
-        {
-            // Not before: what it holds belongs to the database that would serve again. Beside another one it is ignored.
-            Durable.Rename(path + HistoryTail.Suffix, aside + HistoryTail.Suffix);
-        }
+
+        // Not before: what it holds belongs to the database that would serve again, and has a name beside it now. Beside another one it is ignored.
+        File.Delete(path + HistoryTail.Suffix);
 
         if (prepared.Telling == Telling.Last)
         {
@@ -268,6 +265,11 @@ internal static class Restore
         }
 
         Durable.Link(path, aside);
+        if (File.Exists(path + HistoryTail.Suffix))
+        {
+            Durable.Link(path + HistoryTail.Suffix, aside + HistoryTail.Suffix);
+        }
+
         foreach (string suffix in s_beside.Where(suffix => File.Exists(path + suffix)))
         {
             Durable.Rename(path + suffix, aside + suffix);

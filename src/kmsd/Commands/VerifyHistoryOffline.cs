@@ -48,6 +48,10 @@ internal static class VerifyHistoryOffline
             }
 
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"The history is as it was written: {verdict.Entries} entries."));
+            if (File.Exists(path + HistoryTail.Suffix))
+            {
+                output.WriteLine($"Uses of the last second before the daemon ended may stand in {path}{HistoryTail.Suffix}; the next start proves them and takes them in.");
+            }
         }
     }
 

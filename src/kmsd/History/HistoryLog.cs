@@ -80,7 +80,12 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         try
         {
             _tail = new HistoryTail(database.FilePath + HistoryTail.Suffix);
-            TakenIn = TakeIn(_tail.ReadFile());
+            byte[] left = _tail.ReadFile();
+            TakenIn = TakeIn(left);
+            if (left.Length > 0)
+            {
+                _tail.WipeAtRestart(); // The process before may have erased in the database what stands here still.
+            }
         }
         catch (Exception exception)
         {
@@ -105,7 +110,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     /// <summary>The last entry that stands in the database; what follows it stands in the tail.</summary>
     public HistoryHead InDatabase => (HistoryHead)_inDatabase;
 
-    public bool HasDeferred => !_tail.IsEmpty;
+    public bool HasDeferred => !_tail.IsEmpty || _tail.MustWipe;
 
     public bool MayDefer => _tail.HasRoom;
 

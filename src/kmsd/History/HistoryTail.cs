@@ -78,27 +78,46 @@ internal sealed class HistoryTail(string path) : IDisposable
     /// <summary>How many entries may wait for a transaction: what taking them in costs, somebody waits for.</summary>
     private const int MostEntries = 256;
 
+    /// <summary>Far more than ever waits: what is beyond was not written here.</summary>
+    private const int MostBytesRead = 64 << 20;
+
+    /// <summary>For how long a file that can't be written is left alone, in milliseconds.</summary>
+    private const int Pause = 1000;
+
     private FileStream? _file;
     private byte[] _records = new byte[16 * 1024];
     private volatile int _committed;
     private int _committedEntries;
     private int _staged;
     private int _stagedEntries;
-    private bool _isUsable = true;
-    private bool _mustWipe;
+    private long _unusableUntil = long.MinValue;
+    private volatile bool _mustWipe;
 
     /// <summary>True if nothing waits for a transaction.</summary>
     public bool IsEmpty => _committed == 0;
 
     /// <summary>True if a batch may be added: there is room, and the file can be written as far as is known.</summary>
-    public bool HasRoom => _isUsable && _committedEntries < MostEntries;
+    public bool HasRoom => _committedEntries < MostEntries && Environment.TickCount64 >= _unusableUntil;
+
+    /// <summary>True while the file may hold a copy of what was erased; the next transaction overwrites it.</summary>
+    public bool MustWipe => _mustWipe;
 
     /// <summary>The records that are committed, one after the other.</summary>
     public ReadOnlySpan<byte> Records => _records.AsSpan(0, _committed);
 
     /// <summary>What the process before left there.</summary>
     /// <exception cref="IOException">It can't be read.</exception>
-    public byte[] ReadFile() => File.Exists(path) ? File.ReadAllBytes(path) : [];
+    public byte[] ReadFile()
+    {
+        if (!File.Exists(path))
+        {
+            return [];
+        }
+
+        using FileStream file = File.OpenRead(path);
+        byte[] bytes = new byte[Math.Min(file.Length, MostBytesRead)];
+        return bytes[..file.ReadAtLeast(bytes, bytes.Length, throwOnEndOfStream: false)];
+    }
 
     /// <summary>Adds a record to the batch; in memory only.</summary>
     public void Append(HistoryRecord record)
@@ -114,7 +133,7 @@ internal sealed class HistoryTail(string path) : IDisposable
     }
 
     /// <summary>Hands the batch's records to the kernel: then they survive the death of the process.</summary>
-    /// <exception cref="IOException">They can't be written, on a full disk for example: until the next transaction nothing more is tried.</exception>
+    /// <exception cref="IOException">They can't be written, on a full disk for example: for a second nothing more is tried.</exception>
     public void Write()
     {
         try
@@ -123,7 +142,7 @@ internal sealed class HistoryTail(string path) : IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            _isUsable = false;
+            _unusableUntil = Environment.TickCount64 + Pause;
             CutOff();
             throw exception as IOException ?? new IOException(exception.Message, exception);
         }
@@ -146,7 +165,6 @@ internal sealed class HistoryTail(string path) : IDisposable
     {
         _committed = _staged = 0;
         _committedEntries = _stagedEntries = 0;
-        _isUsable = true;
         if (_mustWipe)
         {
             Wipe();
@@ -198,15 +216,22 @@ internal sealed class HistoryTail(string path) : IDisposable
             if (File.Exists(path))
             {
                 SafeFileHandle file = Open().SafeFileHandle;
-                RandomAccess.Write(file, new byte[RandomAccess.GetLength(file)], 0);
+                byte[] zeros = new byte[64 * 1024];
+                long length = RandomAccess.GetLength(file);
+                for (long at = 0; at < length; at += zeros.Length)
+                {
+                    RandomAccess.Write(file, zeros.AsSpan(0, (int)Math.Min(zeros.Length, length - at)), at);
+                }
+
                 RandomAccess.FlushToDisk(file);
+                RandomAccess.SetLength(file, 0);
             }
 
             _mustWipe = false;
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            _isUsable = false; // Until the next transaction, after which it is tried again.
+            _unusableUntil = Environment.TickCount64 + Pause; // It is tried again with the next transaction, which the look every second asks for.
         }
     }
 }

@@ -71,6 +71,7 @@ internal sealed class CreateBackup(
 
         try
         {
+            await writer.SettleAsync(cancellationToken); // What was answered is in the copy.
             (string sha256, long size, long entries) = await Task.Run(() => Make(file, now), cancellationToken);
             try
             {

@@ -45,9 +45,19 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
     {
         lock (_lock)
         {
-            if (--share.Connections == 0)
+            share.Connections--;
+        }
+
+        Forget(share);
+    }
+
+    /// <summary>Not while his requests run: whoever comes back at once comes back to what he has running.</summary>
+    private void Forget(Share share)
+    {
+        lock (_lock)
+        {
+            if (share is { Connections: 0, IsIdle: true } && _shares.Remove(share.Uid))
             {
-                _ = _shares.Remove(share.Uid);
 #pragma warning disable IDISP007 // It was made here.
                 share.Dispose();
 #pragma warning restore IDISP007
@@ -82,6 +92,7 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
         private readonly Lock _lock = new();
         private readonly Queue<TaskCompletionSource> _waiting = new();
         private int _running;
+        private int _connections;
 
         // How many have left, and how many had when it was looked last.
         private long _left;
@@ -91,7 +102,22 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
 
         public uint Uid => uid;
 
-        public int Connections { get; set; }
+        public int Connections
+        {
+            get => Volatile.Read(ref _connections);
+            set => Volatile.Write(ref _connections, value);
+        }
+
+        public bool IsIdle
+        {
+            get
+            {
+                lock (_lock)
+                {
+                    return _running == 0 && _waiting.Count == 0;
+                }
+            }
+        }
 
         /// <summary>Waits for its turn; whoever enters must leave.</summary>
         public Task EnterAsync()
@@ -121,6 +147,11 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
                 _running--;
                 _left++;
                 LetIn(most);
+            }
+
+            if (Volatile.Read(ref _connections) == 0)
+            {
+                shares.Forget(this);
             }
         }
 

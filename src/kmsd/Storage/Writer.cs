@@ -157,7 +157,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         {
             _ = await ChangeAsync(() => true, cancellationToken, isQuiet: true);
         }
-        catch (KmsException exception) when (exception.Code == KmsErrorCode.StorageUnavailable)
+        catch (KmsException)
         {
             // Logged where the commit failed. What is deferred stands, and goes in with the first commit that succeeds.
         }
@@ -295,7 +295,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         FaultPoint.Reach("writer.after-confirm");
         foreach (WriteRequest request in batch.Where(request => !request.IsRefused))
         {
-            if (doubt is not null && request.IsChange)
+            if (doubt is not null && request is { IsChange: true, IsQuiet: false })
             {
                 request.Fail(doubt);
             }
@@ -387,7 +387,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             participant.Rollback();
         }
 
-        foreach (WriteRequest change in batch.Where(request => request is { IsChange: true, IsRefused: false }))
+        foreach (WriteRequest change in batch.Where(request => request is { IsChange: true, IsQuiet: false, IsRefused: false }))
         {
             change.IsRefused = true;
             change.Fail(exception);

@@ -113,7 +113,7 @@ public sealed class BootedServiceTests(BootedHost host)
             before=$(systemctl show -p MainPID --value kmsd.service)
             systemctl kill -s KILL kmsd.service
             for i in $(seq 100); do
-                [ "$(systemctl show -p ActiveState --value kmsd.service)" = active ] && break
+                [ "$(systemctl show -p MainPID --value kmsd.service)" != "$before" ] && systemctl is-active -q kmsd.service && break
                 sleep 0.1
             done
             systemctl is-active -q kmsd.service

@@ -114,9 +114,15 @@ public sealed class HistoryTailTests
         Assert.Equal(daemon.History.Committed.Sequence, daemon.History.InDatabase.Sequence);
         Assert.Equal(2, daemon.Get(Daemon.Manager, "key-1").UsageCount);
         Directory.Delete(TailOf(daemon));
-        _ = await EncryptAsync(daemon);
+        long uses = 2;
+        for (int turn = 0; turn < 200 && !daemon.History.HasDeferred; turn++, uses++)
+        {
+            await Task.Delay(50, Cancellation); // It is left alone for a second.
+            _ = await EncryptAsync(daemon);
+        }
+
         Assert.True(daemon.History.HasDeferred);
-        Assert.Equal(3L, CountUses(daemon));
+        Assert.Equal(uses, CountUses(daemon));
     }
 
     [Fact]
@@ -161,6 +167,37 @@ public sealed class HistoryTailTests
             Cancellation, erases: true);
         Assert.Equal(-1, (await File.ReadAllBytesAsync(TailOf(daemon), Cancellation)).AsSpan().IndexOf(tag));
         Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    [Fact]
+    public async Task What_a_death_left_there_is_gone_with_the_first_transaction()
+    {
+        await using Daemon daemon = await UsedAsync();
+        byte[] tag = KeyTag.Parse(daemon.Get(Daemon.Manager, "key-1").Tag).ToBytes();
+        daemon.Die();
+        Assert.True((await File.ReadAllBytesAsync(TailOf(daemon), Cancellation)).AsSpan().IndexOf(tag) > 0);
+        await daemon.ResumeAsync();
+        await daemon.Writer.SettleAsync(Cancellation);
+        Assert.Empty(await File.ReadAllBytesAsync(TailOf(daemon), Cancellation));
+        await daemon.StopAsync();
+        Assert.False(File.Exists(TailOf(daemon)));
+        await daemon.ResumeAsync();
+    }
+
+    /// <summary>The look of every second may share a batch with a change that the token can't be told of.</summary>
+    [Fact]
+    public async Task What_waits_goes_in_though_the_token_is_away()
+    {
+        await using Daemon daemon = await UsedAsync();
+        daemon.Root.IsAway = true;
+        Task<KmsException> change = Refusal.OfAsync(KmsErrorCode.TokenUnavailable, () => daemon.Operations.UpdateKey.RunAsync(
+            Daemon.Manager, new UpdateKeyRequest { Key = "key-1", Memo = "not to be" }, Cancellation));
+        await daemon.Writer.SettleAsync(Cancellation);
+        _ = await change;
+        await daemon.Writer.SettleAsync(Cancellation);
+        Assert.False(daemon.History.HasDeferred);
+        Assert.Equal((long)Uses, CountUses(daemon));
+        daemon.Root.IsAway = false;
     }
 
     [Fact]

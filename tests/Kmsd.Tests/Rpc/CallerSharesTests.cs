@@ -43,6 +43,24 @@ public sealed class CallerSharesTests
     }
 
     [Fact]
+    public void Who_hangs_up_and_comes_back_comes_back_to_what_he_has_running()
+    {
+        CallerShares shares = new(alone: 1, besideOthers: 1, new StoppedClock());
+        CallerShares.Share before = shares.Join(s_first);
+        _ = before.EnterAsync();
+        shares.Leave(before);
+        CallerShares.Share after = shares.Join(s_first);
+        Task next = after.EnterAsync();
+
+        Assert.False(next.IsCompleted);
+        before.Leave();
+        Assert.True(next.IsCompletedSuccessfully);
+        after.Leave();
+        shares.Leave(after);
+        Assert.NotSame(after, shares.Join(s_first));
+    }
+
+    [Fact]
     public void The_other_is_forgotten_when_he_asks_no_more()
     {
         StoppedClock clock = new();
