@@ -110,7 +110,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     /// <summary>The last entry that stands in the database; what follows it stands in the tail.</summary>
     public HistoryHead InDatabase => (HistoryHead)_inDatabase;
 
-    public bool HasDeferred => !_tail.IsEmpty || _tail.MustWipe;
+    public bool HasDeferred => !_tail.IsEmpty;
 
     public bool MayDefer => _tail.HasRoom;
 

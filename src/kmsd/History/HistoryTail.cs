@@ -91,16 +91,13 @@ internal sealed class HistoryTail(string path) : IDisposable
     private int _staged;
     private int _stagedEntries;
     private long _unusableUntil = long.MinValue;
-    private volatile bool _mustWipe;
+    private bool _mustWipe;
 
     /// <summary>True if nothing waits for a transaction.</summary>
     public bool IsEmpty => _committed == 0;
 
     /// <summary>True if a batch may be added: there is room, and the file can be written as far as is known.</summary>
     public bool HasRoom => _committedEntries < MostEntries && Environment.TickCount64 >= _unusableUntil;
-
-    /// <summary>True while the file may hold a copy of what was erased; the next transaction overwrites it.</summary>
-    public bool MustWipe => _mustWipe;
 
     /// <summary>The records that are committed, one after the other.</summary>
     public ReadOnlySpan<byte> Records => _records.AsSpan(0, _committed);
@@ -231,7 +228,7 @@ internal sealed class HistoryTail(string path) : IDisposable
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            _unusableUntil = Environment.TickCount64 + Pause; // It is tried again with the next transaction, which the look every second asks for.
+            _unusableUntil = Environment.TickCount64 + Pause; // It is tried again with the next transaction.
         }
     }
 }

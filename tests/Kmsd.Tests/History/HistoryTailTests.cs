@@ -177,7 +177,7 @@ public sealed class HistoryTailTests
         daemon.Die();
         Assert.True((await File.ReadAllBytesAsync(TailOf(daemon), Cancellation)).AsSpan().IndexOf(tag) > 0);
         await daemon.ResumeAsync();
-        await daemon.Writer.SettleAsync(Cancellation);
+        _ = await daemon.Writer.ChangeAsync(() => true, Cancellation);
         Assert.Empty(await File.ReadAllBytesAsync(TailOf(daemon), Cancellation));
         await daemon.StopAsync();
         Assert.False(File.Exists(TailOf(daemon)));
