@@ -194,12 +194,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         _isDeferred = isDeferred;
         if (!isDeferred)
         {
-            ReadOnlySpan<byte> rest = _tail.Records;
-            while (HistoryRecord.TryRead(rest, out HistoryRecord record))
-            {
-                Insert(record);
-                rest = rest[record.Bytes.Length..];
-            }
+            InsertAll(_tail.Records);
         }
     }
 
@@ -326,18 +321,18 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     }
 
     /// <summary>Puts what continues the chain into the database; what follows something that doesn't isn't looked at.</summary>
-    private long TakeIn(ReadOnlySpan<byte> rest)
+    private long TakeIn(byte[] left)
     {
         HistoryHead last = _staged;
-        List<byte[]> found = [];
-        while (HistoryRecord.TryRead(rest, out HistoryRecord record) && Continues(record, last))
+        int good = 0;
+        while (HistoryRecord.TryRead(left.AsSpan(good), out HistoryRecord record) && Continues(record, last))
         {
-            found.Add(record.Bytes.ToArray());
             last = new HistoryHead(record.Sequence, record.Link.ToArray());
-            rest = rest[record.Bytes.Length..];
+            good += record.Bytes.Length;
         }
 
-        if (found.Count == 0)
+        long count = last.Sequence - _staged.Sequence;
+        if (count == 0)
         {
             return 0;
         }
@@ -346,19 +341,14 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         {
             database.SetFullySynchronous(true);
             database.Execute("BEGIN IMMEDIATE");
-            foreach (byte[] bytes in found)
-            {
-                _ = HistoryRecord.TryRead(bytes, out HistoryRecord record);
-                Insert(record);
-            }
-
+            InsertAll(left.AsSpan(0, good));
             last.Update(database, _authenticator, SetAtStart);
             database.Execute("COMMIT");
         });
         _staged = _mark = last;
         _committed = _inDatabase = last;
         _ratchet.Commit(last.Sequence + 1);
-        return found.Count;
+        return count;
     }
 
     /// <summary>True if a record is the next of the chain: nobody without the token can have made it.</summary>
@@ -366,6 +356,15 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         record.Sequence == last.Sequence + 1
         && HistoryChain.Digest(record.Salt, record.Entry).AsSpan().SequenceEqual(record.Digest)
         && CryptographicOperations.FixedTimeEquals(_ratchet.Link(last.Link, record.Sequence, record.Digest), record.Link);
+
+    private void InsertAll(ReadOnlySpan<byte> records)
+    {
+        while (HistoryRecord.TryRead(records, out HistoryRecord record))
+        {
+            Insert(record);
+            records = records[record.Bytes.Length..];
+        }
+    }
 
     private void Insert(HistoryRecord record) => _database.Prepare(InsertEntry).ExecuteEncoded(
         record.Sequence, new Blobs(record.Salt, record.Digest, record.Link), record.Entry, RowEncoding.FieldsOfStart);
