@@ -115,7 +115,7 @@ public sealed class ForgeryTests(ForgeryScene scene) : IClassFixture<ForgeryScen
     {
         (string table, string[] columns, int rows) = dice.Pick(tables);
         string column = dice.Pick(columns);
-        string row = $"(SELECT rowid FROM {table} ORDER BY rowid LIMIT 1 OFFSET {dice.Roll(rows)})";
+        string row = $"(SELECT rowid FROM {table} {ForgeryScene.Holding(table)} ORDER BY rowid LIMIT 1 OFFSET {dice.Roll(rows)})";
         string another = $"(SELECT {column} FROM {table} ORDER BY rowid LIMIT 1 OFFSET {dice.Roll(rows)})";
         string flipped = string.Create(CultureInfo.InvariantCulture, $"{dice.Roll(1000)}");
         return dice.Roll(8) switch
