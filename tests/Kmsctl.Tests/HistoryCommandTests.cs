@@ -148,6 +148,20 @@ public sealed class HistoryCommandTests : IDisposable
         Assert.Equal((1, """{"ok":false,"entries":42,"firstBad":42}""" + "\n"), (json.ExitCode, json.Text));
     }
 
+    /// <summary>It would be taken for a verification of that key alone.</summary>
+    [Theory]
+    [InlineData("verify", "mail")]
+    [InlineData("verify", "--store", "default")]
+    [InlineData("verify", "--scope", "root")]
+    [InlineData("export", "mail")]
+    public async Task What_is_about_the_whole_history_takes_no_key_store_or_scope(string command, params string[] about)
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, ["history", .. about, command]);
+        Assert.Equal((64, string.Empty), (run.ExitCode, run.Text));
+        Assert.Contains($"'history {command}' is about the whole history", run.Errors, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(499)]

@@ -64,8 +64,21 @@ internal static class HistoryCommands
                 Scope = session.Get(scope),
             }),
             s_key, s_store, scope, HistoryOptions.Limit, HistoryOptions.Before, HistoryOptions.Operation, HistoryOptions.Principal, s_follow);
-        command.Subcommands.Add(Verify());
-        command.Subcommands.Add(Export());
+        command.Subcommands.Add(OfTheWhole(Verify(), scope));
+        command.Subcommands.Add(OfTheWhole(Export(), scope));
+        return command;
+    }
+
+    /// <summary>A key, store or scope before such a command would be ignored: it is refused.</summary>
+    private static Command OfTheWhole(Command command, Option<string?> scope)
+    {
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(s_key) is { Tokens.Count: > 0 } || result.GetResult(s_store) is not null || result.GetResult(scope) is not null)
+            {
+                result.AddError($"'history {command.Name}' is about the whole history, not about a key, store or scope");
+            }
+        });
         return command;
     }
 

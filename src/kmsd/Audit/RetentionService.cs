@@ -85,7 +85,7 @@ internal static partial class AuditLog
     [LoggerMessage(7001, LogLevel.Error, "Old entries could not be erased; it is tried again.")]
     public static partial void RetentionFailed(ILogger log, Exception exception);
 
-    [LoggerMessage(7002, LogLevel.Warning, "{Principal}, who has no right there, was refused {Operation} ({Reason}). Further refusals of this minute are only counted.")]
+    [LoggerMessage(7002, LogLevel.Warning, "{Principal} was refused {Operation} ({Reason}): the request names nothing on which it has a right. Further refusals of this minute are only counted.")]
     public static partial void StrangerRefused(ILogger log, string principal, string operation, string reason);
 
     [LoggerMessage(7004, LogLevel.Error, "The notice that the root key is due could not be written; it is tried again.")]

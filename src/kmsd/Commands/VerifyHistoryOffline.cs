@@ -17,7 +17,7 @@ internal static class VerifyHistoryOffline
         DaemonOptions options = Preparation.ReadOptions(arguments.ConfigurationFile);
         using StateDirectory? state = arguments.DatabaseFile is null ? Preparation.OpenState(options) : null;
         string path = arguments.DatabaseFile ?? Path.Combine(options.StateDirectory, Database.FileName);
-        using var database = Database.OpenForReading(path, mayBeBackup: arguments.DatabaseFile is not null);
+        using var database = Database.OpenForReading(path, mayBeBackup: arguments.DatabaseFile is not null, isStill: true);
         (Instance instance, _) = database.Load(Instance.Read);
         IReadOnlyList<StoredGeneration> generations = [.. database.Load(from => StoredGeneration.ReadAll(from, instance.Id)).Select(one => one.Generation)];
         (Token token, _) = Preparation.OpenToken(options);

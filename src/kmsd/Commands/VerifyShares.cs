@@ -45,7 +45,7 @@ internal static class VerifyShares
     /// <summary>What a database says of its root key, not verified: the shares prove themselves.</summary>
     internal static (IReadOnlyList<StoredGeneration> Generations, IReadOnlyList<StoredShare> Shares) Read(string path)
     {
-        using var database = Database.OpenForReading(path, mayBeBackup: true);
+        using var database = Database.OpenForReading(path, mayBeBackup: true, isStill: true);
         return database.Load(from => (
             (IReadOnlyList<StoredGeneration>)[.. StoredGeneration.ReadAll(from, Instance.Read(from).Instance.Id).Select(one => one.Generation)],
             (IReadOnlyList<StoredShare>)[.. StoredShare.ReadAll(from).Select(one => one.Share)]));

@@ -28,11 +28,16 @@ internal sealed unsafe class Terminal : IDisposable
     private const byte Escape = 27;
     private const byte Delete = 127;
 
+    // Of terminals that went away: the signal that says so may come later than the end of file, and must not end the process
+    // before it has told what became of its work.
+    private static readonly List<PosixSignalRegistration> s_kept = [];
+
     private readonly int _descriptor;
     private readonly Libc.TerminalModes _before;
     private readonly List<PosixSignalRegistration> _signals = [];
     private volatile bool _isEnded;
     private bool _isOnScreen;
+    private bool _isClosed;
 
     private Terminal(int descriptor, Libc.TerminalModes before)
     {
@@ -96,7 +101,7 @@ internal sealed unsafe class Terminal : IDisposable
                     continue;
                 }
 
-                at += written > 0 ? written : throw new AbandonedException("The terminal was closed.");
+                at += written > 0 ? written : throw Closed();
             }
         }
     }
@@ -163,10 +168,22 @@ internal sealed unsafe class Terminal : IDisposable
 
         _ = Libc.SetTerminalModes(_descriptor, Libc.FlushThenSet, _before);
         _ = Libc.Close(_descriptor);
+        if (_isClosed)
+        {
+            s_kept.AddRange(_signals);
+            return;
+        }
+
         foreach (PosixSignalRegistration signal in _signals)
         {
             signal.Dispose();
         }
+    }
+
+    private AbandonedException Closed()
+    {
+        _isClosed = true;
+        return new AbandonedException("The terminal was closed.");
     }
 
     private int Read(Span<byte> destination, bool isSecret, bool endsAtSpace)
@@ -269,7 +286,7 @@ internal sealed unsafe class Terminal : IDisposable
 
                 if (read == 0 || Marshal.GetLastPInvokeError() != Libc.InterruptedCall)
                 {
-                    throw new AbandonedException("The terminal was closed.");
+                    throw Closed();
                 }
             }
         }

@@ -40,7 +40,7 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, b
         database.Prepare("""
             SELECT instance_id, schema, lineage, anchored, created_at, supersedes, mac_generation, encoding_version, row_code FROM instance WHERE id = 1
             """).Query(reader => found = (
-                new Instance(reader.GetBlob(0), reader.GetInt64(1), reader.GetBlob(2), reader.GetInt64(3) != 0, reader.GetTime(4), reader.GetBlobOrNull(5)),
+                new Instance(reader.GetBlob(0), reader.GetInt64(1), reader.GetBlob(2), ReadFlag(reader.GetInt64(3)), reader.GetTime(4), reader.GetBlobOrNull(5)),
                 reader.GetCode(6)));
         if (found?.Item1 is { } instance && (instance.Id.Length != IdLength || instance.Lineage.Length != IdLength))
         {
@@ -49,6 +49,10 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, b
 
         return found ?? throw new StartupException(ExitCode.Configuration, "The database has no instance row; restore it from a backup.");
     }
+
+    private static bool ReadFlag(long stored) => stored is 0 or 1
+        ? stored == 1
+        : throw new StartupException(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
 
     /// <exception cref="StartupException">78: the row was changed from outside.</exception>
     public void Verify(RowAuthenticator authenticator, StoredCode code)

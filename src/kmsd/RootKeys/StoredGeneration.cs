@@ -128,10 +128,15 @@ internal sealed record StoredGeneration(
             TokenFamily: reader.GetString(11)),
         reader.GetString(1),
         Array.IndexOf(s_states, reader.GetString(2), 1) is > 0 and int state ? (GenerationState)state : throw new FormatException("An unknown state."),
-        reader.GetNumberOrNull(14) is long id && reader.GetNumberOrNull(15) is long threshold && reader.GetBlobOrNull(19) is { } check
-            ? new ShareSet(id, threshold, check)
-            : null,
-        reader.GetTime(12), reader.GetTime(13));
+        ReadShares(reader), reader.GetTime(12), reader.GetTime(13));
+
+    private static ShareSet? ReadShares(SqliteDataReader reader) =>
+        (reader.GetNumberOrNull(14), reader.GetNumberOrNull(15), reader.GetBlobOrNull(19)) switch
+        {
+            (null, null, null) => null,
+            (long id, long threshold, { } check) => new ShareSet(id, threshold, check),
+            _ => throw new FormatException("Half of a set of shares."),
+        };
 
     private RowEncoding Row(RowAuthenticator authenticator) => authenticator.Row("root_generations")
         .Add(Descriptor.Number).EndId().Add(Origin).Add(StateName).Add(Descriptor.WrapKeyId).Add(Descriptor.SealKeyId)

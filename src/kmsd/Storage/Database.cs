@@ -79,15 +79,18 @@ internal sealed class Database : IDisposable
     /// <summary>Opens another connection that only reads: beside the writer, in the same process or another.</summary>
     /// <param name="path">Of the database.</param>
     /// <param name="mayBeBackup">A copy with its manifest will do.</param>
+    /// <param name="isStill">Nobody writes it: where it needs no log, nothing is made beside it.</param>
     /// <exception cref="StartupException">As <see cref="Open(string)"/>.</exception>
-    public static Database OpenForReading(string path, bool mayBeBackup = false)
+    public static Database OpenForReading(string path, bool mayBeBackup = false, bool isStill = false)
     {
         if (!File.Exists(path))
         {
             throw new StartupException(ExitCode.Configuration, $"There is no database at {path}.");
         }
 
-        Database database = new(Connect(path, SqliteOpenMode.ReadOnly));
+        // Even a reader makes a log and an index of it otherwise (SQLite, "Read-Only WAL-Mode Databases"), and can't take them away again.
+        bool needsNoLog = isStill && !File.Exists(path + "-wal");
+        Database database = new(Connect(needsNoLog ? $"{new Uri(Path.GetFullPath(path)).AbsoluteUri}?immutable=1" : path, SqliteOpenMode.ReadOnly));
         try
         {
             database.Check(path, mayBeBackup && database.ReadTables().Contains("backup_manifest"));
