@@ -45,6 +45,9 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     private volatile object _committed;
     private volatile object _inDatabase;
     private bool _isDeferred;
+
+    // How much of what is deferred the transaction has taken in.
+    private int _takenIn;
     private HistoryHead _staged;
     private HistoryHead _mark;
     private ImmutableList<HistorySegment> _stagedSegments;
@@ -112,7 +115,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     public bool HasDeferred => !_tail.IsEmpty;
 
-    public bool MayDefer => _tail.HasRoom;
+    public bool MayDefer => _tail.HasRoom && _staged.Sequence == Committed.Sequence && _next is null;
 
     /// <summary>The last entry that is committed.</summary>
     public HistoryHead Committed => (HistoryHead)_committed;
@@ -189,16 +192,30 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         return stored.Sequence;
     }
 
-    public void Begin(bool isDeferred)
+    public void Begin()
     {
-        _isDeferred = isDeferred;
-        if (!isDeferred)
-        {
-            InsertAll(_tail.Records);
-        }
+        _takenIn = 0;
+        TakeInRest();
     }
 
+    public void BeginDeferred() => _isDeferred = true;
+
     public void Defer() => _tail.Write();
+
+    public void CommitDeferred()
+    {
+        _isDeferred = false;
+        _tail.Commit();
+        _committed = _mark = _staged;
+        _ratchet.Commit(_staged.Sequence + 1);
+    }
+
+    public void RollbackDeferred()
+    {
+        _isDeferred = false;
+        _tail.Rollback();
+        _staged = Committed;
+    }
 
     /// <summary>
     /// Erases entries: content and salt go, digest and link stay, and an entry that names them is appended; a gap that no such
@@ -267,6 +284,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     public void Flush(bool isFull)
     {
+        TakeInRest();
         if (_staged.Sequence != InDatabase.Sequence || _rows.Staged.Epoch != _rows.Committed.Epoch)
         {
             _staged.Update(_database, _authenticator, _rows.Staged);
@@ -291,20 +309,12 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         }
 
         _stagedErasures.Clear();
-        if (_isDeferred)
-        {
-            _tail.Commit();
-        }
-        else
-        {
-            _inDatabase = _staged;
-            _tail.Restart();
-        }
+        _inDatabase = _staged;
+        _tail.Restart();
     }
 
     public void Rollback()
     {
-        _tail.Rollback();
         _staged = Committed;
         _stagedSegments = _segments;
         _stagedErasures.Clear();
@@ -356,6 +366,14 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         record.Sequence == last.Sequence + 1
         && HistoryChain.Digest(record.Salt, record.Entry).AsSpan().SequenceEqual(record.Digest)
         && CryptographicOperations.FixedTimeEquals(_ratchet.Link(last.Link, record.Sequence, record.Digest), record.Link);
+
+    /// <summary>Of what is deferred, what the transaction doesn't hold yet: what came since it began, if it let uses pass.</summary>
+    private void TakeInRest()
+    {
+        ReadOnlySpan<byte> records = _tail.Records;
+        InsertAll(records[_takenIn..]);
+        _takenIn = records.Length;
+    }
 
     private void InsertAll(ReadOnlySpan<byte> records)
     {

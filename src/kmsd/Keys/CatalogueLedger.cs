@@ -315,7 +315,7 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         _usedVersions[(key.Tag, version.Number)] = version;
     }
 
-    public bool MayDefer => !_mustWriteUsage && _usesUnwritten < MostUsesUnwritten;
+    public bool MayDefer => _usesUnwritten < MostUsesUnwritten;
 
     /// <summary>Remembers which counters are to be written, with some later commit.</summary>
     public void Defer()
@@ -329,6 +329,21 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
         {
             _unwrittenVersions[name] = version;
         }
+    }
+
+    public void CommitDeferred()
+    {
+        Settle(counter => counter.Commit());
+        _committedUsage = _markedUsage = _usage;
+        _usesUnwritten += _usesInBatch;
+        _usesInBatch = 0;
+    }
+
+    public void RollbackDeferred()
+    {
+        _usesInBatch = 0;
+        Settle(counter => counter.Rollback());
+        _usage = _committedUsage;
     }
 
     public void Mark() => (_mark, _markedUsage) = (Staged, _usage);
@@ -372,11 +387,8 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
 
     public void Commit()
     {
-        Settle(counter => counter.Commit());
+        CommitDeferred();
         _current = Staged;
-        _committedUsage = _usage;
-        _usesUnwritten += _usesInBatch;
-        _usesInBatch = 0;
         _mustWriteUsage = false;
         if (_isWritten)
         {
@@ -391,10 +403,8 @@ internal sealed class CatalogueLedger(Database database, RowAuthenticator authen
     public void Rollback()
     {
         // What was counted before stays to be written; of this batch nothing happened.
-        _usesInBatch = 0;
-        Settle(counter => counter.Rollback());
+        RollbackDeferred();
         Staged = _current;
-        _usage = _committedUsage;
         _isWritten = false;
         _mustWriteUsage = false;
     }

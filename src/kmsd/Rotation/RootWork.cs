@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
@@ -23,6 +24,9 @@ internal sealed class RootWork(
     // Few, since whoever uses a key meanwhile waits for a batch.
     private const int VersionsAtOnce = 8;
     private const int RowsAtOnce = 256;
+
+    // Of the time that versions take to carry over, so much is left to requests, while there are any.
+    private const double LeftToRequests = 0.25;
 
     // All tables with coded rows but version_material, whose older rows go with the generation that carries them.
     private static readonly string[] s_tables =
@@ -163,10 +167,14 @@ internal sealed class RootWork(
 
     private async Task RewrapAsync(long current, CancellationToken stopping)
     {
+        TimeSpan owed = TimeSpan.Zero;
+
         // In the order in which their rows stand, so that a batch touches few pages.
         foreach (IReadOnlyList<Key> batch in Batches([.. catalogue.Current.Keys.Values.Where(key => IsBehind(key, current)).OrderBy(key => key.CreatedAt)]))
         {
             stopping.ThrowIfCancellationRequested();
+            long began = Stopwatch.GetTimestamp();
+            long entries = history.Committed.Sequence;
             Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>> made = [];
             foreach (Key key in batch)
             {
@@ -178,7 +186,22 @@ internal sealed class RootWork(
 
             // While the token carries over the next, the writer is free for others.
             await WriteAsync(made);
+            owed = history.Committed.Sequence == entries ? TimeSpan.Zero : owed + (Stopwatch.GetElapsedTime(began) * LeftToRequests);
+            owed -= await PauseAsync(owed, stopping);
         }
+    }
+
+    /// <summary>How long it waited: not at all for what is shorter than the timer's step.</summary>
+    private static async Task<TimeSpan> PauseAsync(TimeSpan owed, CancellationToken stopping)
+    {
+        if (owed < TimeSpan.FromMilliseconds(1))
+        {
+            return TimeSpan.Zero;
+        }
+
+        long began = Stopwatch.GetTimestamp();
+        await Task.Delay(TimeSpan.FromMilliseconds(1), stopping);
+        return Stopwatch.GetElapsedTime(began);
     }
 
     /// <summary>Null if one of its versions can't be opened: then the key stays as it is.</summary>
@@ -189,6 +212,7 @@ internal sealed class RootWork(
         {
             try
             {
+                _ = Thread.Yield();
                 made.Add(version.Number, (version.Material, await root.RewrapAsync(
                     version.Material, key.Protection, version.PublicKey, key.BindingOf(version.Number), stopping)));
             }
@@ -211,6 +235,7 @@ internal sealed class RootWork(
                 if (catalogue.Staged.Keys.TryGetValue(tag, out Key? key))
                 {
                     catalogue.Rewrap(key, versions);
+                    writer.LetUsesPass();
                 }
             }
 

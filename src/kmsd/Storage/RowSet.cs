@@ -14,8 +14,8 @@ internal readonly record struct SetState(long Epoch, byte[] Root)
 
 /// <summary>
 /// The set root: a SHA-256 tree over the codes of all rows that decide something, so that a row can't be deleted, put back, or
-/// replaced by its own older version. 256 × 256 buckets, by the first two bytes of the hash of what names a row; a bucket is the
-/// sorted list of those hashes' first 16 bytes, each with the row's code. It needs no secrecy: the head row, coded, and the
+/// replaced by its own older version. Four levels of 16, so 65,536 buckets, by the first two bytes of the hash of what names a row; a
+/// bucket is the sorted list of those hashes' first 16 bytes, each with the row's code. It needs no secrecy: the head row, coded, and the
 /// anchor in the token say which root is the right one. For the writer alone.
 /// </summary>
 internal sealed partial class RowSet : IBatchParticipant
@@ -44,7 +44,7 @@ internal sealed partial class RowSet : IBatchParticipant
 
     // Made where there is a row: most databases are small.
     private readonly Branch?[] _branches = new Branch?[Fanout];
-    private readonly byte[] _branchHashes = Repeated(SHA256.HashData(Repeated(s_emptyBucket)));
+    private readonly HashTree _tree = new(new HashTree(s_emptyBucket).ComputeRoot());
     private readonly HashSet<int> _dirty = [];
     private readonly List<(int Bucket, byte[] Before)> _undo = [];
     private int _mark;
@@ -259,29 +259,17 @@ internal sealed partial class RowSet : IBatchParticipant
         HashSet<int> branches = [];
         foreach (int bucket in _dirty)
         {
-            Branch branch = _branches[bucket / Fanout]!;
-            _ = SHA256.HashData(Entries(bucket), branch.Hashes.AsSpan(bucket % Fanout * HashLength));
+            _ = SHA256.HashData(Entries(bucket), _branches[bucket / Fanout]!.Tree.Change(bucket % Fanout));
             _ = branches.Add(bucket / Fanout);
         }
 
         foreach (int number in branches)
         {
-            _ = SHA256.HashData(_branches[number]!.Hashes, _branchHashes.AsSpan(number * HashLength));
+            _branches[number]!.Tree.ComputeRoot().CopyTo(_tree.Change(number));
         }
 
         _dirty.Clear();
-        return SHA256.HashData(_branchHashes);
-    }
-
-    private static byte[] Repeated(byte[] hash)
-    {
-        byte[] all = new byte[hash.Length * Fanout];
-        for (int i = 0; i < Fanout; i++)
-        {
-            hash.CopyTo(all, i * hash.Length);
-        }
-
-        return all;
+        return _tree.ComputeRoot();
     }
 
     /// <summary>
@@ -350,6 +338,46 @@ internal sealed partial class RowSet : IBatchParticipant
     {
         public byte[]?[] Buckets { get; } = new byte[]?[Fanout];
 
-        public byte[] Hashes { get; } = Repeated(s_emptyBucket);
+        public HashTree Tree { get; } = new(s_emptyBucket);
+    }
+
+    /// <summary>Two levels of the tree: 256 hashes, and over each 16 of them one.</summary>
+    private sealed class HashTree
+    {
+        private const int GroupCount = 16;
+        private const int GroupLength = Fanout / GroupCount * HashLength;
+
+        private readonly byte[] _hashes = new byte[Fanout * HashLength];
+        private readonly byte[] _groups = new byte[GroupCount * HashLength];
+        private int _changed;
+
+        public HashTree(ReadOnlySpan<byte> each)
+        {
+            for (int i = 0; i < Fanout; i++)
+            {
+                each.CopyTo(Change(i));
+            }
+        }
+
+        /// <summary>Where another hash is to be written.</summary>
+        public Span<byte> Change(int number)
+        {
+            _changed |= 1 << (number / (Fanout / GroupCount));
+            return _hashes.AsSpan(number * HashLength, HashLength);
+        }
+
+        public byte[] ComputeRoot()
+        {
+            for (int group = 0; group < GroupCount; group++)
+            {
+                if ((_changed & (1 << group)) != 0)
+                {
+                    _ = SHA256.HashData(_hashes.AsSpan(group * GroupLength, GroupLength), _groups.AsSpan(group * HashLength));
+                }
+            }
+
+            _changed = 0;
+            return SHA256.HashData(_groups);
+        }
     }
 }

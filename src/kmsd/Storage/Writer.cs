@@ -47,14 +47,29 @@ internal interface IBatchParticipant
     /// <summary>True while something waits for the next transaction. Asked from any thread.</summary>
     bool HasDeferred => false;
 
-    /// <summary>A batch begins: deferred, or inside a transaction, into which goes first what was deferred.</summary>
-    void Begin(bool isDeferred)
+    /// <summary>A transaction begins, into which goes first what was deferred.</summary>
+    void Begin()
     {
     }
 
-    /// <summary>Makes a deferred batch survive the death of the process; then it is committed or rolled back as any other.</summary>
+    /// <summary>A deferred batch begins, which may be in the midst of a transaction; what that has staged stays staged.</summary>
+    void BeginDeferred()
+    {
+    }
+
+    /// <summary>Makes a deferred batch survive the death of the process.</summary>
     /// <exception cref="IOException">It can't: the batch is rolled back, and goes to the database.</exception>
     void Defer()
+    {
+    }
+
+    /// <summary>What was deferred is now true.</summary>
+    void CommitDeferred()
+    {
+    }
+
+    /// <summary>What was to be deferred is dropped.</summary>
+    void RollbackDeferred()
     {
     }
 
@@ -79,7 +94,7 @@ internal interface IBatchParticipant
 /// The one writer: a queue, one SQLite file, many requests a commit (group commit). Whoever comes while nobody else is about
 /// writes at once, on his own thread; what comes together, or while somebody writes, forms a batch that a pool thread writes.
 /// Nothing is answered before its batch is committed. A batch of uses alone is deferred: it is kept beside the database, and
-/// goes into it with the next transaction.
+/// goes into it with the next transaction, or with the one that is being written, if that lets uses pass.
 /// </summary>
 internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger<Writer> log) : IDisposable
 {
@@ -95,6 +110,10 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private readonly ConcurrentQueue<WriteRequest> _queue = new();
     private readonly SemaphoreSlim _room = new(QueueCapacity);
     private readonly List<WriteRequest> _batch = new(MostRequestsInBatch);
+
+    // Uses that come while a transaction is being written; and those of them that could not be deferred, for the next batch.
+    private readonly List<WriteRequest> _passing = new(MostRequestsInBatch);
+    private readonly List<WriteRequest> _notPassed = [];
     private readonly TaskCompletionSource _broken = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     // 1 while somebody writes; who changes it from 0 owns the database, the participants and the batch.
@@ -143,6 +162,45 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         Change<T> change = new(apply, erases, isQuiet, cancellationToken);
         await EnqueueAsync(change, cancellationToken);
         return await change.Completion;
+    }
+
+    /// <summary>
+    /// Lets uses that came meanwhile be deferred and answered now. For a change that is being applied, has said nothing in the
+    /// history, and takes its time; where the batch holds another that has, they wait.
+    /// </summary>
+    public void LetUsesPass()
+    {
+        if (!MayDefer())
+        {
+            return;
+        }
+
+        _ = Thread.Yield(); // Whoever serves them may wait for this processor.
+        while (_passing.Count < MostRequestsInBatch && _queue.TryPeek(out WriteRequest? next) && IsDeferrable(next) && _queue.TryDequeue(out WriteRequest? request))
+        {
+            _passing.Add(request);
+        }
+
+        if (_passing.Count == 0)
+        {
+            return;
+        }
+
+        _ = _room.Release(_passing.Count);
+        try
+        {
+            if (!TryDefer(_passing))
+            {
+                _notPassed.AddRange(_passing);
+            }
+        }
+        catch (InvalidOperationException exception)
+        {
+            _ = _broken.TrySetException(exception); // The change's own failure would not tell it.
+            throw;
+        }
+
+        _passing.Clear();
     }
 
     /// <summary>Brings what is deferred into the database, for who reads there. Where that can't be written, less is seen.</summary>
@@ -205,6 +263,12 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
                 _ = _room.Release(_batch.Count);
                 Write(_batch, isFull: false);
             }
+
+            if (_notPassed.Count > 0)
+            {
+                Write([.. _notPassed], isFull: false);
+                _notPassed.Clear();
+            }
         }
 #pragma warning disable CA1031 // Whatever gets here left memory and database apart: the daemon ends with it.
         catch (Exception exception)
@@ -212,6 +276,11 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         {
             _ = _broken.TrySetException(exception);
             return; // And nobody writes any more.
+        }
+
+        if (_broken.Task.IsCompleted)
+        {
+            return;
         }
 
         _batch.Clear();
@@ -227,7 +296,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     private void Write(List<WriteRequest> batch, bool isFull)
     {
         isFull |= batch.Exists(request => request is { IsChange: true, IsQuiet: false });
-        if (!isFull && MayDefer(batch) && TryDefer(batch))
+        if (!isFull && batch.Count > 0 && MayDefer() && batch.TrueForAll(IsDeferrable) && TryDefer(batch))
         {
             return;
         }
@@ -243,7 +312,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             FaultPoint.Reach("writer.begun");
             foreach (IBatchParticipant participant in participants)
             {
-                participant.Begin(isDeferred: false);
+                participant.Begin();
             }
 
             foreach (WriteRequest request in batch)
@@ -307,9 +376,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     }
 
     /// <summary>While the database can't be written nothing is deferred: a use that would never get there is refused.</summary>
-    private bool MayDefer(List<WriteRequest> batch) =>
-        batch.Count > 0 && _isHealthy && !_mustSupersede && participants.All(participant => participant.MayDefer)
-        && batch.TrueForAll(request => request.MayBeDeferred && !request.IsChange);
+    private bool MayDefer() => _isHealthy && !_mustSupersede && participants.All(participant => participant.MayDefer);
+
+    private static bool IsDeferrable(WriteRequest request) => request is { MayBeDeferred: true, IsChange: false };
 
     /// <summary>Keeps a batch of uses beside the database. False if that can't be written: then nothing of it stands, but who was refused was told.</summary>
     private bool TryDefer(List<WriteRequest> batch)
@@ -319,7 +388,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         {
             foreach (IBatchParticipant participant in participants)
             {
-                participant.Begin(isDeferred: true);
+                participant.BeginDeferred();
             }
 
             foreach (WriteRequest request in batch)
@@ -339,7 +408,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             StorageLog.NotDeferred(log, exception.Message);
             foreach (IBatchParticipant participant in participants)
             {
-                participant.Rollback();
+                participant.RollbackDeferred();
             }
 
             _ = batch.RemoveAll(request => request.IsRefused);
@@ -348,7 +417,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
         foreach (IBatchParticipant participant in participants)
         {
-            participant.Commit();
+            participant.CommitDeferred();
         }
 
         meter.Deferred(batch.Count, began);

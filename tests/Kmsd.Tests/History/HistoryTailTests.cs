@@ -200,6 +200,111 @@ public sealed class HistoryTailTests
         daemon.Root.IsAway = false;
     }
 
+    [Theory]
+    [InlineData("made")]
+    [InlineData("refused")]
+    [InlineData("lost")]
+    public async Task A_use_that_passes_a_change_stands_whatever_becomes_of_that(string outcome)
+    {
+        await using Daemon daemon = await UsedAsync();
+        bool hasPassed = false;
+        Task<bool> change = ChangeAsync(daemon, () =>
+        {
+            Task<string> use = UseAndWait(daemon);
+            daemon.Writer.LetUsesPass();
+            hasPassed = IsDone(use, TimeSpan.FromSeconds(10));
+            return outcome switch
+            {
+                "made" => true,
+                "refused" => throw new KmsException(KmsErrorCode.Forbidden, "No."),
+                _ => throw new Microsoft.Data.Sqlite.SqliteException("The disk is gone.", 10), // SQLITE_IOERR
+            };
+        });
+        if (outcome == "made")
+        {
+            Assert.True(await change);
+        }
+        else
+        {
+            _ = await Refusal.OfAsync(outcome == "lost" ? KmsErrorCode.StorageUnavailable : KmsErrorCode.Forbidden, () => change);
+        }
+
+        Assert.True(hasPassed);
+        Assert.Equal(outcome == "lost", daemon.History.HasDeferred);
+        await daemon.Writer.SettleAsync(Cancellation);
+        Assert.Equal(Uses + 1L, CountUses(daemon));
+        Assert.Equal(Uses + 1, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+        _ = await daemon.Writer.ChangeAsync(() => true, Cancellation); // The counters go with it.
+        daemon.Die();
+        await daemon.ResumeAsync();
+        Assert.Equal((0, Uses + 1L), (daemon.History.TakenIn, CountUses(daemon)));
+        Assert.Equal(Uses + 1, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+        Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    [Fact]
+    public async Task Of_a_use_that_passed_a_change_nothing_is_lost_when_the_process_dies_before_that_is_committed()
+    {
+        await using Daemon daemon = await UsedAsync();
+        byte[]? tail = null;
+        byte[]? log = null;
+        _ = await ChangeAsync(daemon, () =>
+        {
+            Task<string> use = UseAndWait(daemon);
+            daemon.Writer.LetUsesPass();
+            Assert.True(IsDone(use, TimeSpan.FromSeconds(10)));
+            tail = File.ReadAllBytes(TailOf(daemon));
+            log = File.ReadAllBytes(daemon.Path + "-wal");
+            return true;
+        });
+        daemon.Die();
+        await File.WriteAllBytesAsync(TailOf(daemon), tail!, Cancellation);
+        await File.WriteAllBytesAsync(daemon.Path + "-wal", log!, Cancellation);
+        File.Delete(daemon.Path + "-shm");
+        await daemon.ResumeAsync();
+        Assert.Equal((Uses + 1, Uses + 1L), (daemon.History.TakenIn, CountUses(daemon)));
+        Assert.Equal(Uses + 1, daemon.Get(Daemon.Manager, "key-1").UsageCount);
+        Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_use_waits_for_a_change_that_said_something_and_where_it_cannot_be_kept_beside_the_database(bool isSaid)
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor));
+        if (!isSaid)
+        {
+            _ = Directory.CreateDirectory(TailOf(daemon));
+        }
+
+        Task<string>? use = null;
+        bool hasPassed = true;
+        _ = await ChangeAsync(daemon, () =>
+        {
+            if (isSaid)
+            {
+                _ = daemon.History.Append(new HistoryEntry
+                {
+                    At = daemon.Clock.GetUtcNow(),
+                    Scope = HistoryScope.System,
+                    Operation = "said",
+                    Outcome = "ok",
+                });
+            }
+
+            use = UseAndWait(daemon);
+            daemon.Writer.LetUsesPass();
+            hasPassed = IsDone(use, TimeSpan.FromMilliseconds(200));
+            return true;
+        });
+        Assert.False(hasPassed);
+        _ = await use!;
+        Assert.Equal(1L, CountUses(daemon));
+        Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
     [Fact]
     public async Task The_file_is_there_only_while_something_may_stand_in_it()
     {
@@ -224,6 +329,19 @@ public sealed class HistoryTailTests
 
         Assert.True(daemon.History.HasDeferred);
         return daemon;
+    }
+
+    private static Task<bool> ChangeAsync(Daemon daemon, Func<bool> apply) => daemon.Writer.ChangeAsync(apply, Cancellation, isQuiet: true);
+
+    // The writer's thread can't await.
+    private static bool IsDone(Task use, TimeSpan atMost) => SpinWait.SpinUntil(() => use.IsCompleted, atMost);
+
+    /// <summary>A use that has come as far as the writer's queue.</summary>
+    private static Task<string> UseAndWait(Daemon daemon)
+    {
+        Task<string> use = Task.Run(() => EncryptAsync(daemon));
+        Assert.True(SpinWait.SpinUntil(() => daemon.Writer.QueueLength > 0, TimeSpan.FromSeconds(10)));
+        return use;
     }
 
     private static Task<string> EncryptAsync(Daemon daemon) => daemon.EncryptAsync(Daemon.Uid(2000), "key-1");
