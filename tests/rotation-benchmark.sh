@@ -62,12 +62,15 @@ echo "$versions keys made in $((($(date +%s%N) - began) / 1000000)) ms"
 
 p99() { sed -n 's/.*p99 \([0-9]*\) .*/\1/p' <<< "$1"; }
 before=$("$bench" load "$KMSD_SOCKET" bench 1 1 10)
-"$bench" load "$KMSD_SOCKET" bench 1 1 5 > "$dir/during" &
+mkfifo "$dir/gate"
+"$bench" load "$KMSD_SOCKET" bench 1 1 - < "$dir/gate" > "$dir/during" &
 load=$!
+exec 9> "$dir/gate"
 sleep 0.5
 began=$(date +%s%N)
-kmsctl root rotate --reason benchmark > /dev/null
+kmsctl root rotate --reason benchmark > /dev/null 9>&-
 ms=$((($(date +%s%N) - began) / 1000000))
+exec 9>&-
 wait "$load"
 during=$(cat "$dir/during")
 echo "carried over: $versions versions in $ms ms, $((versions * 1000 / ms)) versions/s, beside one connection that encrypts"

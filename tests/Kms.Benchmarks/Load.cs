@@ -21,11 +21,16 @@ internal static class Load
 {
     private static readonly TimeSpan s_warmUp = TimeSpan.FromMilliseconds(500);
 
-    public static async Task<Measured> RunAsync(string socket, string parameters, int connections, int inFlight, TimeSpan time)
+    /// <param name="socket">The server's.</param>
+    /// <param name="parameters">Of each request.</param>
+    /// <param name="connections">How many.</param>
+    /// <param name="inFlight">Requests of each at a time.</param>
+    /// <param name="run">While what is measured; called after half a second that isn't.</param>
+    public static async Task<Measured> RunAsync(string socket, string parameters, int connections, int inFlight, Func<Task> run)
     {
-        using CancellationTokenSource end = new();
+        using CancellationTokenSource stop = new();
         long begin = Stopwatch.GetTimestamp() + (long)(s_warmUp.TotalSeconds * Stopwatch.Frequency);
-        CancellationToken ends = end.Token;
+        CancellationToken ends = stop.Token;
 #pragma warning disable IDISP013 // All are awaited below.
         Task<List<double>>[] running =
         [
@@ -33,12 +38,14 @@ internal static class Load
                 () => Connection(socket, parameters, inFlight, begin, ends), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)),
         ];
 #pragma warning restore IDISP013
-        await Task.Delay(s_warmUp + time);
-        await end.CancelAsync();
+        await Task.Delay(s_warmUp);
+        await run();
+        double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+        await stop.CancelAsync();
         List<double>[] all = await Task.WhenAll(running);
         double[] latencies = [.. all.SelectMany(latency => latency)];
         Array.Sort(latencies);
-        return new Measured(latencies.Length, time.TotalSeconds, latencies);
+        return new Measured(latencies.Length, seconds, latencies);
     }
 
     private static List<double> Connection(string path, string parameters, int inFlight, long begin, CancellationToken end)

@@ -2,6 +2,7 @@ using System.Globalization;
 using Kms.Benchmarks;
 
 // echo SOCKET | compare KMSD-SOCKET ECHO-SOCKET KEY SECONDS | load SOCKET KEY CONNECTIONS IN-FLIGHT SECONDS
+// SECONDS may be -: until standard input ends.
 switch (args)
 {
     case ["echo", string path]:
@@ -13,7 +14,7 @@ switch (args)
     case ["load", string socket, string key, string connections, string inFlight, string seconds]:
         Measured measured = await Load.RunAsync(
             socket, Parameters(key), int.Parse(connections, CultureInfo.InvariantCulture), int.Parse(inFlight, CultureInfo.InvariantCulture),
-            TimeSpan.FromSeconds(double.Parse(seconds, CultureInfo.InvariantCulture)));
+            () => seconds == "-" ? Console.In.ReadToEndAsync() : Task.Delay(TimeSpan.FromSeconds(double.Parse(seconds, CultureInfo.InvariantCulture))));
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"{measured.PerSecond:F0} requests/s, median {measured.Percentile(0.5):F0} µs, p99 {measured.Percentile(0.99):F0} µs"));
         return 0;
@@ -34,8 +35,8 @@ static async Task CompareAsync(string kmsd, string echo, string key, TimeSpan ti
         List<Measured> ofKmsd = [];
         for (int round = 0; round < 3; round++)
         {
-            ofEcho.Add(await Load.RunAsync(echo, Parameters(key), connections, inFlight, time));
-            ofKmsd.Add(await Load.RunAsync(kmsd, Parameters(key), connections, inFlight, time));
+            ofEcho.Add(await Load.RunAsync(echo, Parameters(key), connections, inFlight, () => Task.Delay(time)));
+            ofKmsd.Add(await Load.RunAsync(kmsd, Parameters(key), connections, inFlight, () => Task.Delay(time)));
         }
 
         Measured one = Median(ofEcho);

@@ -19,6 +19,9 @@ internal sealed record Catalogue
     /// <summary>What remains of deleted keys.</summary>
     public ImmutableDictionary<KeyTag, DeletedKey> Deleted { get; private init; } = ImmutableDictionary<KeyTag, DeletedKey>.Empty;
 
+    /// <summary>Of each root generation, how many versions' newest material it carries.</summary>
+    public ImmutableSortedDictionary<long, long> Carried { get; private init; } = ImmutableSortedDictionary<long, long>.Empty;
+
     /// <summary>What the counters were when they were loaded.</summary>
     public UsageMark Usage { get; init; }
 
@@ -35,6 +38,7 @@ internal sealed record Catalogue
             Stores = Empty.Stores.AddRange(stores.Select(store => KeyValuePair.Create(store.Id, store with { Names = store.Names.AddRange(names[store.Id]) }))),
             StoreNames = Empty.StoreNames.SetItems(stores.Select(store => KeyValuePair.Create(store.Name, store.Id))),
             Deleted = Empty.Deleted.AddRange(deleted.Select(key => KeyValuePair.Create(key.Tag, key))),
+            Carried = keys.Aggregate(Empty.Carried.ToBuilder(), (carried, key) => Count(carried, key, 1)).ToImmutable(),
         };
     }
 
@@ -70,7 +74,7 @@ internal sealed record Catalogue
     public Catalogue With(Key key)
     {
         Key? before = Keys.GetValueOrDefault(key.Tag);
-        Catalogue changed = this with { Keys = Keys.SetItem(key.Tag, key) };
+        Catalogue changed = this with { Keys = Keys.SetItem(key.Tag, key), Carried = before?.Versions == key.Versions ? Carried : CarriedWith(before, key) };
         if (before?.Name == key.Name)
         {
             return changed;
@@ -85,7 +89,7 @@ internal sealed record Catalogue
     public Catalogue Without(Key key)
     {
         KeyStore store = Stores[key.StoreId];
-        return (this with { Keys = Keys.Remove(key.Tag) }).With(store with { Names = store.Names.Remove(key.Name) });
+        return (this with { Keys = Keys.Remove(key.Tag), Carried = CarriedWith(Keys[key.Tag], null) }).With(store with { Names = store.Names.Remove(key.Name) });
     }
 
     /// <summary>With what remains of a deleted key.</summary>
@@ -93,4 +97,23 @@ internal sealed record Catalogue
 
     /// <summary>Without what remained of a deleted key.</summary>
     public Catalogue Without(DeletedKey deleted) => this with { Deleted = Deleted.Remove(deleted.Tag) };
+
+    private ImmutableSortedDictionary<long, long> CarriedWith(Key? before, Key? after)
+    {
+        var carried = Carried.ToBuilder();
+        _ = before is null ? carried : Count(carried, before, -1);
+        _ = after is null ? carried : Count(carried, after, 1);
+        return carried.ToImmutable();
+    }
+
+    private static ImmutableSortedDictionary<long, long>.Builder Count(ImmutableSortedDictionary<long, long>.Builder carried, Key key, long each)
+    {
+        foreach (KeyVersion version in key.Versions)
+        {
+            long generation = version.Material.Generation;
+            carried[generation] = carried.GetValueOrDefault(generation) + each;
+        }
+
+        return carried;
+    }
 }

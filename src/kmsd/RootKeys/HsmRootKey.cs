@@ -134,16 +134,37 @@ internal sealed class HsmRootKey : RootKey
         return CallAsync<HeldKey>(TokenCall.Unwrap, () => Unwrap(keys, type, material, publicKey, fields), cancellationToken);
     }
 
-    public override Task<SealedMaterial> RewrapAsync(
-        SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
+    public override async Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, CancellationToken cancellationToken)
     {
-        RootGeneration old = KeysOf(material);
-        long generation = Generation;
-        byte[] oldFields = binding.ToAdditionalData(_instanceId, material.Generation);
-        byte[] fields = binding.ToAdditionalData(_instanceId, generation);
-        return protection == KeyProtection.Hsm
-            ? CallAsync(TokenCall.Rewrap, () => Rewrap(old, generation, HeldKeyBinding.TypeOf(binding.Type), material, publicKey, oldFields, fields), cancellationToken)
-            : CallAsync(TokenCall.Rewrap, () => Reseal(old, generation, material, oldFields, fields), cancellationToken);
+        // A call of its own for each that the token holds: some tokens take their time for those.
+        var made = new Rewrapped[versions.Count];
+        List<int> together = [];
+        for (int i = 0; i < versions.Count; i++)
+        {
+            if (versions[i].Protection == KeyProtection.Hsm)
+            {
+                ToRewrap held = versions[i];
+                made[i] = await CallAsync(TokenCall.Rewrap, () => TryRewrap(held), cancellationToken);
+            }
+            else
+            {
+                together.Add(i);
+            }
+        }
+
+        return together.Count == 0 ? made : await CallAsync(
+            TokenCall.Rewrap,
+            () =>
+            {
+                foreach (int i in together)
+                {
+                    made[i] = TryRewrap(versions[i]);
+                    _ = Thread.Yield(); // Whoever serves requests may wait for this processor.
+                }
+
+                return made;
+            },
+            cancellationToken);
     }
 
     public override Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned) => CallAsync(
@@ -243,6 +264,30 @@ internal sealed class HsmRootKey : RootKey
         using TokenKey key = KeysOf(generation).GenerateKey(type, out WrappedKey wrapped);
         byte[] binding = HeldKeyBinding.Make(key, fields);
         return (new SealedMaterial(generation, wrapped.Mechanism, TokenFamily, wrapped.Blob, binding), wrapped.PublicKey);
+    }
+
+    private Rewrapped TryRewrap(ToRewrap version)
+    {
+        try
+        {
+            RootGeneration old = KeysOf(version.Material);
+            long generation = Generation;
+            byte[] oldFields = version.Binding.ToAdditionalData(_instanceId, version.Material.Generation);
+            byte[] fields = version.Binding.ToAdditionalData(_instanceId, generation);
+            return new Rewrapped(
+                version.Protection == KeyProtection.Hsm
+                    ? Rewrap(old, generation, HeldKeyBinding.TypeOf(version.Binding.Type), version.Material, version.PublicKey, oldFields, fields)
+                    : Reseal(old, generation, version.Material, oldFields, fields),
+                null);
+        }
+        catch (Exception exception) when (exception is SealedBlobException or TokenException { Fault: TokenFault.Unsupported })
+        {
+            return new Rewrapped(null, TokenFaults.ToKmsException(exception));
+        }
+        catch (KmsException exception) when (exception.Code == KmsErrorCode.IntegrityFailure)
+        {
+            return new Rewrapped(null, exception);
+        }
     }
 
     private SealedMaterial Reseal(RootGeneration old, long generation, SealedMaterial material, byte[] oldFields, byte[] fields)

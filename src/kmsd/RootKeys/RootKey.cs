@@ -66,15 +66,12 @@ internal abstract class RootKey : IDisposable
         }
     }
 
-    /// <summary>A version's material, carried by the current generation: opened, sealed again, opened again and compared, in the token where it is held there.</summary>
-    /// <param name="material">Carried by an older generation.</param>
-    /// <param name="protection">How it was made.</param>
-    /// <param name="publicKey">As it was made with the key.</param>
-    /// <param name="binding">What it belongs to.</param>
+    /// <summary>Versions' material, carried by the current generation: opened, sealed again, opened again and compared, in the token where it is held there.</summary>
+    /// <param name="versions">A few: the token is asked for them in one go, but for those that it holds.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
-    /// <exception cref="KmsException"><c>tokenUnavailable</c>, or <c>integrityFailure</c>: the blob isn't this version's.</exception>
-    public abstract Task<SealedMaterial> RewrapAsync(
-        SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken);
+    /// <returns>In the order of <paramref name="versions"/>.</returns>
+    /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
+    public abstract Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, CancellationToken cancellationToken);
 
     /// <summary>Makes the keys of a generation that was planned. It derives keys; it carries nothing before <see cref="Use"/>.</summary>
     /// <returns>With check values.</returns>
@@ -152,3 +149,15 @@ internal abstract class RootKey : IDisposable
 
     protected abstract void Dispose(bool disposing);
 }
+
+/// <summary>A version whose material an older generation carries.</summary>
+/// <param name="Material">As it is.</param>
+/// <param name="Protection">How it was made.</param>
+/// <param name="PublicKey">As it was made with the key.</param>
+/// <param name="Binding">What it belongs to.</param>
+internal sealed record ToRewrap(SealedMaterial Material, KeyProtection Protection, byte[]? PublicKey, MaterialBinding Binding);
+
+/// <summary>What came of it: one of the two.</summary>
+/// <param name="Material">Carried by the current generation.</param>
+/// <param name="Refusal"><c>integrityFailure</c>: the blob isn't this version's; <c>unsupported</c>: the token can't carry it.</param>
+internal readonly record struct Rewrapped(SealedMaterial? Material, KmsException? Refusal);

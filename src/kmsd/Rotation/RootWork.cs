@@ -26,7 +26,7 @@ internal sealed class RootWork(
     private const int RowsAtOnce = 256;
 
     // Of the time that versions take to carry over, so much is left to requests, while there are any.
-    private const double LeftToRequests = 0.25;
+    private const double LeftToRequests = 0.2;
 
     // All tables with coded rows but version_material, whose older rows go with the generation that carries them.
     private static readonly string[] s_tables =
@@ -175,17 +175,9 @@ internal sealed class RootWork(
             stopping.ThrowIfCancellationRequested();
             long began = Stopwatch.GetTimestamp();
             long entries = history.Committed.Sequence;
-            Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>> made = [];
-            foreach (Key key in batch)
-            {
-                if (await RewrapAsync(key, current, stopping) is { } versions)
-                {
-                    made.Add(key.Tag, versions);
-                }
-            }
 
             // While the token carries over the next, the writer is free for others.
-            await WriteAsync(made);
+            await WriteAsync(await RewrapAsync(batch, current, stopping));
             owed = history.Committed.Sequence == entries ? TimeSpan.Zero : owed + (Stopwatch.GetElapsedTime(began) * LeftToRequests);
             owed -= await PauseAsync(owed, stopping);
         }
@@ -204,23 +196,30 @@ internal sealed class RootWork(
         return Stopwatch.GetElapsedTime(began);
     }
 
-    /// <summary>Null if one of its versions can't be opened: then the key stays as it is.</summary>
-    private async Task<Dictionary<long, (SealedMaterial, SealedMaterial)>?> RewrapAsync(Key key, long current, CancellationToken stopping)
+    /// <summary>Of each key, by its versions' numbers, from what and what came of it. A key of which one version can't be opened stays as it is.</summary>
+    private async Task<Dictionary<KeyTag, Dictionary<long, (SealedMaterial, SealedMaterial)>>> RewrapAsync(
+        IReadOnlyList<Key> keys, long current, CancellationToken stopping)
     {
-        Dictionary<long, (SealedMaterial, SealedMaterial)> made = [];
-        foreach (KeyVersion version in key.Versions.Where(version => version.Material.Generation != current))
+        var made = keys.ToDictionary(key => key.Tag, _ => new Dictionary<long, (SealedMaterial, SealedMaterial)>());
+        IEnumerable<(Key Key, KeyVersion Version)> behind = keys.SelectMany(
+            key => key.Versions.Where(version => version.Material.Generation != current).Select(version => (key, version)));
+        foreach ((Key Key, KeyVersion Version)[] few in behind.Chunk(VersionsAtOnce))
         {
-            try
+            IReadOnlyList<Rewrapped> results = await root.RewrapAsync(
+                [.. few.Select(one => new ToRewrap(one.Version.Material, one.Key.Protection, one.Version.PublicKey, one.Key.BindingOf(one.Version.Number)))],
+                stopping);
+            foreach (((Key key, KeyVersion version), Rewrapped result) in few.Zip(results))
             {
-                _ = Thread.Yield();
-                made.Add(version.Number, (version.Material, await root.RewrapAsync(
-                    version.Material, key.Protection, version.PublicKey, key.BindingOf(version.Number), stopping)));
-            }
-            catch (KmsException exception) when (exception.Code is KmsErrorCode.IntegrityFailure or KmsErrorCode.Unsupported)
-            {
-                RootWorkLog.NotRewrapped(log, exception, version.Number, key.Tag);
-                _ = _failed.Add((key.Tag, current));
-                return null;
+                if (result.Refusal is { } refusal)
+                {
+                    RootWorkLog.NotRewrapped(log, refusal, version.Number, key.Tag);
+                    _ = _failed.Add((key.Tag, current));
+                    _ = made.Remove(key.Tag);
+                }
+                else if (made.TryGetValue(key.Tag, out Dictionary<long, (SealedMaterial, SealedMaterial)>? versions))
+                {
+                    versions.Add(version.Number, (version.Material, result.Material!));
+                }
             }
         }
 

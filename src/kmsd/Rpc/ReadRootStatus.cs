@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Keys;
@@ -11,8 +12,7 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
     public RootStatusResult Run(Caller caller)
     {
         operators.RequireRootAdministrator(caller);
-        var versions = catalogue.Current.Keys.Values.SelectMany(key => key.Versions)
-            .GroupBy(version => version.Material.Generation).ToDictionary(group => group.Key, group => group.LongCount());
+        ImmutableSortedDictionary<long, long> versions = catalogue.Current.Carried;
         StoredGeneration current = root.Current;
         return new RootStatusResult
         {

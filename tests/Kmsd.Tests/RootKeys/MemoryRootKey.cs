@@ -175,10 +175,28 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         return opened;
     }
 
-    public override async Task<SealedMaterial> RewrapAsync(
-        SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding, CancellationToken cancellationToken)
+    public override async Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, CancellationToken cancellationToken)
     {
-        OnRewrap?.Invoke();
+        List<Rewrapped> made = [];
+        foreach (ToRewrap version in versions)
+        {
+            OnRewrap?.Invoke();
+            try
+            {
+                made.Add(new Rewrapped(await RewrapAsync(version, cancellationToken), null));
+            }
+            catch (KmsException exception) when (exception.Code == KmsErrorCode.IntegrityFailure)
+            {
+                made.Add(new Rewrapped(null, exception));
+            }
+        }
+
+        return made;
+    }
+
+    private async Task<SealedMaterial> RewrapAsync(ToRewrap version, CancellationToken cancellationToken)
+    {
+        (SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding) = version;
         using SecretBytes opened = await OpenAsync(material, binding, cancellationToken);
         if (protection == KeyProtection.Hsm && !material.Binding!.SequenceEqual(BindingOf(material, publicKey)))
         {
