@@ -188,6 +188,39 @@ public abstract class RootKeyContract
     }
 
     [Fact]
+    public async Task Of_versions_that_are_carried_over_together_each_has_its_own_outcome()
+    {
+        using RootKey root = Make();
+        using SecretBytes secret = new(32, bytes => bytes.Fill(7));
+        MaterialBinding binding = s_binding with { Type = KeyType.EcdsaP256 };
+        SealedMaterial material = await root.SealAsync(secret, s_binding, Cancellation);
+        (SealedMaterial held, byte[]? publicKey) = await root.GenerateAsync(binding, Cancellation);
+        byte[] altered = [.. material.Blob];
+        altered[^1] ^= 1;
+        IReadOnlyList<Rewrapped> made = await root.RewrapAsync(
+            [
+                new ToRewrap(material, KeyProtection.Software, null, s_binding),
+                new ToRewrap(material with { Blob = altered }, KeyProtection.Software, null, s_binding),
+                new ToRewrap(held, KeyProtection.Hsm, publicKey, binding),
+                new ToRewrap(held, KeyProtection.Hsm, publicKey, binding with { Version = 2 }),
+                new ToRewrap(material with { Generation = 2 }, KeyProtection.Software, null, s_binding),
+                new ToRewrap(material, KeyProtection.Software, null, s_binding),
+            ],
+            Cancellation);
+        KmsErrorCode? refused = KmsErrorCode.IntegrityFailure;
+        Assert.Equal([null, refused, null, refused, refused, null], made.Select(one => one.Refusal?.Code));
+        foreach (int i in new[] { 0, 5 })
+        {
+            Assert.NotEqual(material.Blob, made[i].Material!.Blob);
+            await OpenAsync(root, made[i].Material!, s_binding);
+        }
+
+        using HeldKey key = await root.UnwrapAsync(made[2].Material!, publicKey, binding, Cancellation);
+        Assert.All([1, 3, 4], i => Assert.Null(made[i].Material));
+        Assert.True(root.IsAvailable);
+    }
+
+    [Fact]
     public async Task Many_callers_at_once_each_get_their_own()
     {
         using RootKey root = Make();
