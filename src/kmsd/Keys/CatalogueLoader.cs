@@ -35,6 +35,10 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         TakeGrants();
         List<DeletedKey> deleted = ReadDeleted();
         List<Key> keys = ReadKeys();
+        _material.TrimExcess();
+        _versions.TrimExcess();
+        _grants.TrimExcess();
+        LoadingMemory.Tidy(keys.Count);
         var catalogue = Catalogue.Of(
             [.. _stores.Values.Select(store => _badStores.Contains(store.Id) ? store with { IsQuarantined = true } : store)],
             [.. keys.Select(key => _badKeys.Contains(key.Tag) ? key with { IsQuarantined = true } : key)],

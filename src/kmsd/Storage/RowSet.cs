@@ -77,6 +77,7 @@ internal sealed partial class RowSet : IBatchParticipant
                 WriteEntry(gathered.Next(), ReadName(names, reader, table).Id, reader.GetBlob(0)));
         }
 
+        LoadingMemory.Tidy(gathered.Count);
         gathered.Distribute(Set);
         Staged = new SetState(0, ComputeRoot());
         _committed = Staged;
@@ -283,6 +284,8 @@ internal sealed partial class RowSet : IBatchParticipant
         private readonly List<byte[]> _blocks = [];
         private readonly int[] _counts = new int[Fanout * Fanout];
         private int _count;
+
+        public int Count => _count;
 
         /// <summary>Where the next entry is written.</summary>
         public Span<byte> Next()
