@@ -91,7 +91,7 @@ public sealed class CustodyTests : IAsyncLifetime
         _ = await dialogue.ExpectAsync("Share 1 was given already.");
         await dialogue.AnswerAsync("sees this screen. ", "abandon");
         Finished finished = await dialogue.FinishAsync();
-        Assert.Equal(65, finished.ExitCode);
+        Assert.Equal(64, finished.ExitCode);
         Assert.Contains("2 shares are needed, and only 1 were given", finished.Error, StringComparison.Ordinal);
     }
 
@@ -150,10 +150,23 @@ public sealed class CustodyTests : IAsyncLifetime
             Assert.False(File.Exists(machine.Database));
         }
 
-        Finished put = await machine.KmsdAsync("restore", backup, "--reason", "the machine is gone; custody was opened", "--yes");
+        string notes = Path.Combine(machine.State, "custody-opened");
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(notes));
+        Finished put = await machine.KmsdAsync("restore", backup, "--reason", "the machine is gone", "--yes");
         Assert.True(put.ExitCode == 0, put.Error);
+        Assert.Contains("To be recorded: custody was opened at ", put.Output + put.Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(notes));
         await using Daemon restored = await machine.StartAsync();
         await using Wire client = await Wire.ConnectAsync(machine.Socket);
+
+        // Whoever opens the bags next finds the seals of today on record, and the rest who must be told was told.
+        var seals = (await client.ResultAsync("root.status")).GetProperty("custody").GetProperty("shares").EnumerateArray()
+            .ToDictionary(share => share.GetProperty("share").GetInt32(), share => share.GetProperty("seal").GetString()!);
+        Assert.Equal(("S-2", "S-4"), (seals[first + 1], seals[second + 1]));
+        JsonElement entry = Assert.Single((await client.ResultAsync("history.list", """{"scope":"root","operation":"root.restore"}""")).GetProperty("entries").EnumerateArray());
+        Assert.Contains("now S-2", entry.GetProperty("detail").GetString(), StringComparison.Ordinal);
+        Assert.Contains(
+            (await client.ResultAsync("notifications.list")).GetProperty("notifications").EnumerateArray(), notice => notice.GetProperty("kind").GetString() == "custody.opened");
         foreach ((string key, string ciphertext) in old)
         {
             Assert.Equal("kept"u8.ToArray(), await client.DecryptAsync(key, ciphertext));

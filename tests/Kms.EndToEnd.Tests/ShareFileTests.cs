@@ -5,6 +5,8 @@ namespace Kms.EndToEnd.Tests;
 /// <summary>Shares written to files, each on a filesystem of its own, which a test run as root mounts.</summary>
 public sealed class ShareFileTests : IAsyncLifetime
 {
+    private int _seals = 2000;
+
     private static readonly string[] s_passphrases = ["the first custodian's", "the second custodian's", "the third custodian's"];
 
     private readonly List<string> _mounts = [];
@@ -67,12 +69,12 @@ public sealed class ShareFileTests : IAsyncLifetime
         Assert.All(files, file => Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(file)));
         Assert.StartsWith("kms-share 1\nset ", File.ReadAllText(files[0]), StringComparison.Ordinal);
 
-        await VerifyAsync([files[0], files[2]], [s_passphrases[0], s_passphrases[2]], 0, "");
-        await VerifyAsync([files[0], files[2]], [s_passphrases[0], s_passphrases[0]], 65, "the passphrase is wrong, or the file was altered");
-        await VerifyAsync([files[1], files[1]], [s_passphrases[1], s_passphrases[1]], 65, "Share 2 was given already");
+        await VerifyAsync([files[0], files[2]], [[s_passphrases[0]], ["mistyped once", s_passphrases[2]]], 0, "");
+        await VerifyAsync([files[0], files[2]], [[s_passphrases[0]], [s_passphrases[0], s_passphrases[0], s_passphrases[0]]], 65, "the passphrase is wrong, or the file was altered");
+        await VerifyAsync([files[1], files[1]], [[s_passphrases[1]], [s_passphrases[1]]], 65, "Share 2 was given already");
         string altered = File.ReadAllText(files[0]).Replace("needed 2", "needed 1", StringComparison.Ordinal);
         File.WriteAllText(files[0], altered);
-        await VerifyAsync([files[0], files[2]], [s_passphrases[0]], 65, "the passphrase is wrong, or the file was altered");
+        await VerifyAsync([files[0], files[2]], [[s_passphrases[0], s_passphrases[0], s_passphrases[0]]], 65, "the passphrase is wrong, or the file was altered");
     }
 
     [Fact]
@@ -112,7 +114,7 @@ public sealed class ShareFileTests : IAsyncLifetime
         Assert.False(File.Exists(first));
     }
 
-    private async Task VerifyAsync(string[] files, string[] passphrases, int exitCode, string sentence)
+    private async Task VerifyAsync(string[] files, string[][] passphrases, int exitCode, string sentence)
     {
         await using Dialogue dialogue = await Dialogue.StartAsync(
             _host, ["root", "verify-shares", .. files.SelectMany(file => new[] { "--share-file", file })]);
@@ -120,10 +122,14 @@ public sealed class ShareFileTests : IAsyncLifetime
         for (int i = 0; i < passphrases.Length; i++)
         {
             await dialogue.AnswerAsync("Seal found on the bag: ", "S-1");
-            await dialogue.AnswerAsync($"Passphrase of {files[i]}: ", passphrases[i]);
+            foreach (string passphrase in passphrases[i])
+            {
+                await dialogue.AnswerAsync($"Passphrase of {files[i]}: ", passphrase);
+            }
+
             if (exitCode == 0 || i + 1 < passphrases.Length)
             {
-                await dialogue.AnswerAsync("Seal of the new bag: ", "S-2");
+                await dialogue.AnswerAsync("Seal of the new bag: ", $"S-{++_seals}");
             }
         }
 

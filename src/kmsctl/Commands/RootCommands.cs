@@ -88,7 +88,7 @@ internal static class RootCommands
     {
         await Question.TellAsync(string.Create(
             CultureInfo.InvariantCulture,
-            $"Backups of the database from before generation {root.Generation} was made can't be read any more once generation {generation} is retired."));
+            $"No backup that was made before now can be restored any more once generation {generation} is retired. A new one is made then, in the daemon's folder 'backups' (after-root-retirement-TIME-XXXX.db): copy it to where the others are."));
         if (root.Generations.FirstOrDefault(one => one.Generation == generation)?.Origin == "ceremony")
         {
             await Question.TellAsync("Whoever holds enough of its shares can still read such a backup: destroy them as well.");
@@ -126,7 +126,7 @@ internal static class RootCommands
                     ExitCode.Refused + (int)KmsErrorCode.InvalidState,
                     string.Create(
                         CultureInfo.InvariantCulture,
-                        $"Generation {root.Generation} is in use, but {root.Rewrap.Total - root.Rewrap.Done} versions stay with an older one; they are served. The daemon's journal says why (5201, 5202)."));
+                        $"Generation {root.Generation} is in use, but {root.Rewrap.Total - root.Rewrap.Done} versions stay with an older one. The daemon's journal says why (5201, 5202)."));
             }
 
             await Task.Delay(s_interval, session.CancellationToken);

@@ -39,8 +39,10 @@ internal sealed class RootKeyWatch(
             }
             else if (due is null || due < generation.CreatedAt)
             {
-                await TellAsync(generation, NoticeKind.RootDue, now, cancellationToken);
-                _told = (now, overdue);
+                // It may have been made since this look began.
+                DateTimeOffset at = now < generation.CreatedAt ? generation.CreatedAt : now;
+                await TellAsync(generation, NoticeKind.RootDue, at, cancellationToken);
+                _told = (at, overdue);
             }
         }
         catch (KmsException exception)

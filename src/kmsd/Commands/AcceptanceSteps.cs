@@ -1,5 +1,6 @@
 using System.Globalization;
 using Kms.Client.Protocol;
+using Kmsd.Access;
 using Kmsd.Configuration;
 using Kmsd.Deletion;
 using Kmsd.Hosting;
@@ -55,7 +56,8 @@ internal static class AcceptanceSteps
             installation.Database, installation.Authenticator, installation.Rows, installation.Generations, installation.Catalogue, installation.History, installation.Writer,
             versions,
             new RotateKey(installation.Catalogue, installation.History, installation.Notices, installation.Writer, versions, limits, clock),
-            new KeyDestruction(installation.Catalogue, installation.History, installation.Notices), clock);
+            new KeyDestruction(installation.Catalogue, installation.History, installation.Notices), installation.Notices,
+            new Operators(options.Operators, options.RootAdministrators), clock);
     }
 
     public static void Tell(AcceptancePlan plan, Installation installation, TimeProvider clock, OperatorConsole terminal)
@@ -74,6 +76,18 @@ internal static class AcceptanceSteps
 
         terminal.Tell(string.Create(
             CultureInfo.InvariantCulture, $"To be rotated, since their counters are stale: {plan.Rotated.Count} AES keys."));
+    }
+
+    /// <summary>Openings of custody that are to be recorded now.</summary>
+    public static IReadOnlyList<OpeningNote> ReadOpenings(string path, OperatorConsole terminal)
+    {
+        IReadOnlyList<OpeningNote> openings = new OpeningNotes(Path.GetDirectoryName(path)!).Read();
+        foreach (OpeningNote opening in openings)
+        {
+            terminal.Tell($"To be recorded: custody was opened at {Format(opening.At)}: {opening.Description}.");
+        }
+
+        return openings;
     }
 
     /// <summary>Whoever rotated the root key had a reason. Nothing of it is removed here: what was set aside needs it.</summary>

@@ -98,13 +98,15 @@ internal static class Restore
             AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
             AcceptancePlan plan = accept.Plan(deleted);
             AcceptanceSteps.Tell(plan, installation, clock, terminal);
+            IReadOnlyList<OpeningNote> openings = AcceptanceSteps.ReadOpenings(path, terminal);
             terminal.Require(Word, arguments.Yes);
             Telling telling = known is not null || options.Anchor != AnchorMode.Required ? Telling.Last
                 : replaced is { IsAnchored: false } ? Telling.AtStart
                 : Telling.First;
             AnchorRecord record = await Exits.TryAsync(() => accept.RunAsync(
                 plan, installation.Instance, installation.AnchorAtStart, options.Anchor == AnchorMode.Required && telling != Telling.AtStart, "restore",
-                $"backup of {AcceptanceSteps.Format(manifest.CreatedAt)} ({AcceptanceSteps.Between(manifest.Set, known)}){(arguments.Reason is null ? "" : ": " + arguments.Reason)}"));
+                $"backup of {AcceptanceSteps.Format(manifest.CreatedAt)} ({AcceptanceSteps.Between(manifest.Set, known)}){(arguments.Reason is null ? "" : ": " + arguments.Reason)}",
+                openings));
             return new Prepared(installation.TakeRoot(), record.Encode(installation.Authenticator), telling, record.Settled.Epoch, plan);
         }
     }
@@ -247,6 +249,7 @@ internal static class Restore
             await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
         }
 
+        new OpeningNotes(Path.GetDirectoryName(path)!).Remove();
         terminal.Tell(string.Create(
             CultureInfo.InvariantCulture,
             $"Restored: epoch {prepared.Epoch}. {prepared.Plan.Rotated.Count} keys rotated, {prepared.Plan.Destroyed.Count} destroyed. Start kmsd, and go through the grants."));

@@ -42,24 +42,28 @@ internal static class RestoreRoot
             using OpenedCustody opened = CustodyDialogue.Open(path, missing, shares, arguments.ShareFiles);
             using RootKeyValues values = opened.Secret.DeriveKeys();
             _ = TokenAccess.Try(() => token.RestoreGeneration(opened.Generation.Descriptor, values));
-            Tell(output, opened, token.Description, path, own, clock.GetUtcNow());
-            foreach (StoredGeneration generation in missing.Where(one => one.Number != opened.Generation.Number))
+            DateTimeOffset now = clock.GetUtcNow();
+            new OpeningNotes(state.Path).Add(opened.ToNote(now));
+            Tell(output, opened, token.Description, path, now);
+            StoredGeneration[] still = [.. missing.Where(one => one.Number != opened.Generation.Number)];
+            foreach (StoredGeneration generation in still)
             {
                 output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Generation {generation.Number} is still missing: run this again with its shares."));
             }
+
+            output.WriteLine((still.Length > 0 ? "Then: " : "Next: ") + (path == own
+                ? "kmsd recover --accept-rollback --reason TEXT. It records that custody was opened."
+                : $"kmsd restore {path}. It records that custody was opened."));
         }
     }
 
-    private static void Tell(TextWriter output, OpenedCustody opened, TokenDescription token, string path, string own, DateTimeOffset now)
+    private static void Tell(TextWriter output, OpenedCustody opened, TokenDescription token, string path, DateTimeOffset now)
     {
         opened.WriteProtocol(output, "root key restored from shares", now);
         output.WriteLine($"  named by: {path}");
         output.WriteLine($"  token: '{token.Label}', serial {token.Serial}, {token.Manufacturer} {token.Model}");
         output.WriteLine("  proven: the token gives the check values that the database holds");
         output.WriteLine("  signed:");
-        output.WriteLine(path == own
-            ? "Next: kmsd recover --accept-rollback --reason 'custody opened: …'. It records that custody was opened, which nothing has recorded yet."
-            : $"Next: kmsd restore {path}; say in its reason that custody was opened, which nothing has recorded yet.");
     }
 
     private static bool IsThere(Token token, StoredGeneration generation)

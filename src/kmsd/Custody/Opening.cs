@@ -35,6 +35,8 @@ internal sealed class OpenedCustody(
         CultureInfo.InvariantCulture,
         $"root generation {generation.Number}, set {generation.Shares?.Name}; {reason}; present: {present}; {string.Join(", ", shares.Select(Describe))}");
 
+    public OpeningNote ToNote(DateTimeOffset now) => new(now, generation.Number, Describe(), shares.ToDictionary(share => (long)share.Number, share => share.NewSeal));
+
     /// <summary>What happened, for the people who were there to sign. No secret.</summary>
     public void WriteProtocol(TextWriter output, string title, DateTimeOffset now)
     {
@@ -67,6 +69,7 @@ internal sealed class OpenedCustody(
 internal sealed class Opening(Terminal terminal, IReadOnlyList<StoredGeneration> wanted, IReadOnlyList<StoredShare> recorded)
 {
     private const int LongestField = 200;
+    private const int MostPassphrases = 3;
 
     private readonly List<Slip39Share> _shares = [];
     private readonly List<Slip39Share> _refused = [];
@@ -99,7 +102,7 @@ internal sealed class Opening(Terminal terminal, IReadOnlyList<StoredGeneration>
         }
         catch (AbandonedException) when (_shares.Count > 0)
         {
-            throw new ShareException(string.Create(
+            throw new AbandonedException(string.Create(
                 CultureInfo.InvariantCulture, $"Abandoned: {_shares[0].Header.MemberThreshold} shares are needed, and only {_shares.Count} were given."));
         }
         finally
@@ -121,7 +124,7 @@ internal sealed class Opening(Terminal terminal, IReadOnlyList<StoredGeneration>
         StoredShare? known = recorded.FirstOrDefault(one => one.Generation == generation?.Number && one.Member == number);
         terminal.WriteLine(string.Create(
             CultureInfo.InvariantCulture, $"  This is share {number} of set {header.SetName}{(known is null ? "" : $", of {known.Custodian}")}."));
-        OpenedShare opened = new(number, oldSeal, AskField("  Seal of the new bag"), known);
+        OpenedShare opened = new(number, oldSeal, AskNewSeal(number, generation), known);
         if (opened.HasAnotherSeal)
         {
             terminal.WriteLine($"  The seal that is on record is {known!.Seal}: find out who opened the bag.");
@@ -130,11 +133,42 @@ internal sealed class Opening(Terminal terminal, IReadOnlyList<StoredGeneration>
         _opened.Add(opened);
     }
 
-    /// <summary>A file that is wrong ends it: asking again would not change it.</summary>
+    /// <summary>A number that closes another share's bag already is refused.</summary>
+    private string AskNewSeal(int number, StoredGeneration? generation)
+    {
+        while (true)
+        {
+            string seal = AskField("  Seal of the new bag");
+            long? other = _opened.Find(one => IsSame(one.NewSeal, seal))?.Number
+                ?? recorded.FirstOrDefault(one => one.Generation == generation?.Number && one.Member != number && IsSame(one.Seal, seal))?.Member;
+            if (other is null)
+            {
+                return seal;
+            }
+
+            terminal.WriteLine(string.Create(CultureInfo.InvariantCulture, $"  '{seal}' closes share {other} already. Each bag has a number of its own."));
+        }
+    }
+
+    private static bool IsSame(string one, string other) => one.Equals(other, StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>A file that is wrong ends it: asking again would not change it. A passphrase may have been mistyped.</summary>
     private ShareHeader ReadFile(string file)
     {
-        using var passphrase = Passphrase.Ask(terminal, $"  Passphrase of {file}: ");
-        _shares.Add(passphrase.ReadFile(file));
+        for (int tries = 1; ; tries++)
+        {
+            using var passphrase = Passphrase.Ask(terminal, $"  Passphrase of {file}: ");
+            try
+            {
+                _shares.Add(passphrase.ReadFile(file));
+                break;
+            }
+            catch (ShareException exception) when (exception.MayBePassphrase && tries < MostPassphrases)
+            {
+                terminal.WriteLine($"  {exception.Message}");
+            }
+        }
+
         return Refusal(_shares[^1].Header) is string refusal ? throw new ShareException($"{file}: {refusal}") : _shares[^1].Header;
     }
 

@@ -156,7 +156,7 @@ internal static class ShareFile
         }
         catch (AuthenticationTagMismatchException)
         {
-            throw new ShareException($"{name} doesn't open: the passphrase is wrong, or the file was altered.");
+            throw new ShareException($"{name} doesn't open: the passphrase is wrong, or the file was altered.") { MayBePassphrase = true };
         }
     }
 

@@ -4,7 +4,11 @@ using Kms.Hsm;
 namespace Kmsd.Custody;
 
 /// <summary>What is wrong with a share, or with several together: a sentence for the person who holds them.</summary>
-internal sealed class ShareException(string message) : Exception(message);
+internal sealed class ShareException(string message) : Exception(message)
+{
+    /// <summary>Another passphrase may open the file.</summary>
+    public bool MayBePassphrase { get; init; }
+}
 
 /// <summary>What a share says of itself, in front of its value (SLIP-39, "Format of the share mnemonic"). Not secret.</summary>
 /// <param name="SetId">Random, 15 bits: the same for all shares of a set.</param>

@@ -282,9 +282,10 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         }
     }
 
+    public void TakeIn() => TakeInRest();
+
     public void Flush(bool isFull)
     {
-        TakeInRest();
         if (_staged.Sequence != InDatabase.Sequence || _rows.Staged.Epoch != _rows.Committed.Epoch)
         {
             _staged.Update(_database, _authenticator, _rows.Staged);

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Kmsd.Storage;
 using Microsoft.Win32.SafeHandles;
 
 namespace Kmsd.History;
@@ -181,7 +182,7 @@ internal sealed class HistoryTail(string path) : IDisposable
     }
 
     /// <summary>Of what can't be written whole nothing may stay: it is refused, and a start would take it in.</summary>
-    /// <exception cref="InvalidOperationException">It stays: the writer must end before anybody is told.</exception>
+    /// <exception cref="WriterBrokenException">It stays: the writer must end before anybody is told.</exception>
     private void CutOff()
     {
         try
@@ -191,9 +192,9 @@ internal sealed class HistoryTail(string path) : IDisposable
                 RandomAccess.SetLength(_file.SafeFileHandle, _committed);
             }
         }
-        catch (IOException exception)
+        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new InvalidOperationException($"{path} can neither be written nor be cut.", exception);
+            throw new WriterBrokenException($"{path} can neither be written nor be cut.", exception);
         }
     }
 

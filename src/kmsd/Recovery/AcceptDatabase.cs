@@ -1,9 +1,11 @@
 using System.Collections.Concurrent;
 using Kms.Client.Protocol;
+using Kmsd.Access;
 using Kmsd.Deletion;
 using Kmsd.History;
 using Kmsd.Integrity;
 using Kmsd.Keys;
+using Kmsd.Notifications;
 using Kmsd.RootKeys;
 using Kmsd.Rotation;
 using Kmsd.Storage;
@@ -24,7 +26,7 @@ internal sealed record AcceptancePlan(
 /// </summary>
 internal sealed class AcceptDatabase(
     Database database, RowAuthenticator authenticator, RowSet rows, RootGenerations generations, CatalogueLedger catalogue, HistoryLog history, Writer writer,
-    VersionMaker versions, RotateKey rotate, KeyDestruction destruction, TimeProvider clock)
+    VersionMaker versions, RotateKey rotate, KeyDestruction destruction, NoticeLog notices, Operators operators, TimeProvider clock)
 {
     private const int VersionsMadeAtOnce = 8;
 
@@ -62,9 +64,10 @@ internal sealed class AcceptDatabase(
     /// <param name="isAnchored">Whether it is told.</param>
     /// <param name="operation">For the history.</param>
     /// <param name="detail">For the history.</param>
+    /// <param name="openings">Of custody, which no database knows of yet.</param>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>storageUnavailable</c>: nothing was changed.</exception>
     public async Task<AnchorRecord> RunAsync(
-        AcceptancePlan plan, Instance instance, AnchorRecord? superseded, bool isAnchored, string operation, string detail)
+        AcceptancePlan plan, Instance instance, AnchorRecord? superseded, bool isAnchored, string operation, string detail, IReadOnlyList<OpeningNote> openings)
     {
         ConcurrentDictionary<KeyTag, KeyVersion> made = new();
         await Parallel.ForEachAsync(
@@ -87,6 +90,11 @@ internal sealed class AcceptDatabase(
                 // Who said the word has looked at the clock: what is due isn't held back once more.
                 SeenTime.Put(database, authenticator, now);
                 _ = history.Append(new HistoryEntry { At = now, Scope = HistoryScope.System, Operation = operation, Detail = detail });
+                foreach (OpeningNote opening in openings)
+                {
+                    Record(opening, now);
+                }
+
                 foreach ((Key key, DateTimeOffset? deletedAt) in plan.Destroyed)
                 {
                     _ = destruction.Run(
@@ -105,5 +113,20 @@ internal sealed class AcceptDatabase(
         await writer.StopAsync();
         return new AnchorRecord(
             (superseded?.WriteNumber ?? 0) + 1, authenticator.Generation, next.Lineage, rows.Committed, Pending: null, history.Committed);
+    }
+
+    /// <summary>Shares that this database doesn't name are of a later state than it.</summary>
+    private void Record(OpeningNote opening, DateTimeOffset now)
+    {
+        foreach (StoredShare share in StoredShare.ReadVerified(database, authenticator).Where(share => share.Generation == opening.Generation))
+        {
+            if (opening.Seals.TryGetValue(share.Member, out string? seal))
+            {
+                (share with { Seal = seal, RecordedAt = opening.At, VerifiedAt = opening.At }).Put(database, authenticator, rows);
+            }
+        }
+
+        notices.Append(new Notice(NoticeKind.CustodyOpened, now, operators.All) { Detail = opening.Description });
+        _ = history.Append(new HistoryEntry { At = opening.At, Scope = HistoryScope.Root, Operation = "root.restore", Detail = opening.Description });
     }
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 using System.Security.Cryptography;
@@ -13,6 +14,8 @@ namespace Kmsd.RootKeys;
 /// </summary>
 internal sealed class HsmRootKey : RootKey
 {
+    private const int PartOfTimeout = 8;
+
     private readonly Token _token;
     private readonly ConcurrentDictionary<long, (RootGenerationDescriptor Descriptor, RootGeneration Keys)> _generations = new();
     private readonly byte[] _instanceId;
@@ -134,7 +137,7 @@ internal sealed class HsmRootKey : RootKey
         return CallAsync<HeldKey>(TokenCall.Unwrap, () => Unwrap(keys, type, material, publicKey, fields), cancellationToken);
     }
 
-    public override async Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, CancellationToken cancellationToken)
+    public override async Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, long generation, CancellationToken cancellationToken)
     {
         // A call of its own for each that the token holds: some tokens take their time for those.
         var made = new Rewrapped[versions.Count];
@@ -144,7 +147,7 @@ internal sealed class HsmRootKey : RootKey
             if (versions[i].Protection == KeyProtection.Hsm)
             {
                 ToRewrap held = versions[i];
-                made[i] = await CallAsync(TokenCall.Rewrap, () => TryRewrap(held), cancellationToken);
+                made[i] = await CallAsync(TokenCall.Rewrap, () => TryRewrap(held, generation), cancellationToken);
             }
             else
             {
@@ -152,19 +155,30 @@ internal sealed class HsmRootKey : RootKey
             }
         }
 
-        return together.Count == 0 ? made : await CallAsync(
-            TokenCall.Rewrap,
-            () =>
-            {
-                foreach (int i in together)
+        // As many in a call as a slow token does in a part of the time-out, which is for one.
+        int done = 0;
+        while (done < together.Count)
+        {
+            int first = done;
+            done = await CallAsync(
+                TokenCall.Rewrap,
+                () =>
                 {
-                    made[i] = TryRewrap(versions[i]);
-                    _ = Thread.Yield(); // Whoever serves requests may wait for this processor.
-                }
+                    long began = Stopwatch.GetTimestamp();
+                    int next = first;
+                    do
+                    {
+                        made[together[next]] = TryRewrap(versions[together[next]], generation);
+                        next++;
+                        _ = Thread.Yield(); // Whoever serves requests may wait for this processor.
+                    }
+                    while (next < together.Count && Stopwatch.GetElapsedTime(began) < _timeout / PartOfTimeout);
+                    return next;
+                },
+                cancellationToken);
+        }
 
-                return made;
-            },
-            cancellationToken);
+        return made;
     }
 
     public override Task<StoredGeneration> CreateGenerationAsync(StoredGeneration planned) => CallAsync(
@@ -266,12 +280,11 @@ internal sealed class HsmRootKey : RootKey
         return (new SealedMaterial(generation, wrapped.Mechanism, TokenFamily, wrapped.Blob, binding), wrapped.PublicKey);
     }
 
-    private Rewrapped TryRewrap(ToRewrap version)
+    private Rewrapped TryRewrap(ToRewrap version, long generation)
     {
         try
         {
             RootGeneration old = KeysOf(version.Material);
-            long generation = Generation;
             byte[] oldFields = version.Binding.ToAdditionalData(_instanceId, version.Material.Generation);
             byte[] fields = version.Binding.ToAdditionalData(_instanceId, generation);
             return new Rewrapped(

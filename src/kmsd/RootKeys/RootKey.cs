@@ -66,12 +66,13 @@ internal abstract class RootKey : IDisposable
         }
     }
 
-    /// <summary>Versions' material, carried by the current generation: opened, sealed again, opened again and compared, in the token where it is held there.</summary>
+    /// <summary>Versions' material, carried by another generation: opened, sealed again, opened again and compared, in the token where it is held there.</summary>
     /// <param name="versions">A few: the token is asked for them in one go, but for those that it holds.</param>
+    /// <param name="generation">Which is to carry them: what the database calls the current one may not be <see cref="Generation"/> for a moment.</param>
     /// <param name="cancellationToken">Ends the wait.</param>
     /// <returns>In the order of <paramref name="versions"/>.</returns>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>.</exception>
-    public abstract Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, CancellationToken cancellationToken);
+    public abstract Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, long generation, CancellationToken cancellationToken);
 
     /// <summary>Makes the keys of a generation that was planned. It derives keys; it carries nothing before <see cref="Use"/>.</summary>
     /// <returns>With check values.</returns>
@@ -158,6 +159,6 @@ internal abstract class RootKey : IDisposable
 internal sealed record ToRewrap(SealedMaterial Material, KeyProtection Protection, byte[]? PublicKey, MaterialBinding Binding);
 
 /// <summary>What came of it: one of the two.</summary>
-/// <param name="Material">Carried by the current generation.</param>
+/// <param name="Material">As it was asked for.</param>
 /// <param name="Refusal"><c>integrityFailure</c>: the blob isn't this version's; <c>unsupported</c>: the token can't carry it.</param>
 internal readonly record struct Rewrapped(SealedMaterial? Material, KmsException? Refusal);

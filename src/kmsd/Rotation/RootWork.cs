@@ -207,6 +207,7 @@ internal sealed class RootWork(
         {
             IReadOnlyList<Rewrapped> results = await root.RewrapAsync(
                 [.. few.Select(one => new ToRewrap(one.Version.Material, one.Key.Protection, one.Version.PublicKey, one.Key.BindingOf(one.Version.Number)))],
+                current,
                 stopping);
             foreach (((Key key, KeyVersion version), Rewrapped result) in few.Zip(results))
             {

@@ -3,6 +3,7 @@ using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Keys;
 using Kmsd.RootKeys;
+using Kmsd.Rotation;
 
 namespace Kmsd.Rpc;
 
@@ -33,7 +34,12 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
                 }),
             ],
             Left = root.Left.Count > 0 ? [.. root.Left] : null,
-            Rewrap = new RewrapDescription { Done = versions.GetValueOrDefault(current.Number), Total = versions.Values.Sum() },
+            Rewrap = new RewrapDescription
+            {
+                // What is in quarantine stays where it is.
+                Done = versions.GetValueOrDefault(current.Number),
+                Total = versions.GetValueOrDefault(current.Number) + (catalogue.Current.HasQuarantine ? RootRotation.CountBehind(catalogue.Current, current.Number) : versions.Where(one => one.Key != current.Number).Sum(one => one.Value)),
+            },
         };
     }
 

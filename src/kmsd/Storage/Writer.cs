@@ -38,6 +38,9 @@ internal abstract class WriteRequest
     public abstract void Fail(Exception exception);
 }
 
+/// <summary>What was to be refused may stand: nobody may be told anything any more, and the daemon ends. The next start sees what stands.</summary>
+internal sealed class WriterBrokenException(string message, Exception inner) : Exception(message, inner);
+
 /// <summary>A part of the daemon that keeps in memory what the database holds, and moves with each batch.</summary>
 internal interface IBatchParticipant
 {
@@ -59,6 +62,7 @@ internal interface IBatchParticipant
 
     /// <summary>Makes a deferred batch survive the death of the process.</summary>
     /// <exception cref="IOException">It can't: the batch is rolled back, and goes to the database.</exception>
+    /// <exception cref="WriterBrokenException">It can't, and can't be taken back either.</exception>
     void Defer()
     {
     }
@@ -78,6 +82,11 @@ internal interface IBatchParticipant
 
     /// <summary>Takes the staged state back to the mark.</summary>
     void ReturnToMark();
+
+    /// <summary>What was deferred since the transaction began goes into it: before anything is flushed, since what vouches for counters reads it.</summary>
+    void TakeIn()
+    {
+    }
 
     /// <summary>Writes what is gathered, before the commit: over a batch, or over many.</summary>
     /// <param name="isFull">This commit reaches the disk; what may wait for one needn't wait longer.</param>
@@ -194,13 +203,10 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
                 _notPassed.AddRange(_passing);
             }
         }
-        catch (InvalidOperationException exception)
+        finally
         {
-            _ = _broken.TrySetException(exception); // The change's own failure would not tell it.
-            throw;
+            _passing.Clear();
         }
-
-        _passing.Clear();
     }
 
     /// <summary>Brings what is deferred into the database, for who reads there. Where that can't be written, less is seen.</summary>
@@ -278,11 +284,6 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             return; // And nobody writes any more.
         }
 
-        if (_broken.Task.IsCompleted)
-        {
-            return;
-        }
-
         _batch.Clear();
 
         // In full order with the look at the queue: who enqueues before this is seen, who comes after begins himself.
@@ -322,6 +323,11 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
 
             foreach (IBatchParticipant participant in participants)
             {
+                participant.TakeIn();
+            }
+
+            foreach (IBatchParticipant participant in participants)
+            {
                 participant.Flush(isFull);
             }
 
@@ -342,7 +348,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             return;
         }
 #pragma warning disable CA1031 // Whatever stops a commit stops this batch, not the daemon: it is logged, and everybody in it is told.
-        catch (Exception exception)
+        catch (Exception exception) when (exception is not WriterBrokenException)
 #pragma warning restore CA1031
         {
             _mustSupersede |= isCommitting;
@@ -538,7 +544,7 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
             return false;
         }
 #pragma warning disable CA1031 // Whatever one request throws fails that request; a storage fault fails the batch.
-        catch (Exception exception) when (exception is not SqliteException)
+        catch (Exception exception) when (exception is not (SqliteException or WriterBrokenException))
 #pragma warning restore CA1031
         {
             request.IsRefused = true;

@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.History;
+using Kmsd.RootKeys;
 
 namespace Kmsd.Tests.History;
 
@@ -303,6 +304,35 @@ public sealed class HistoryTailTests
         _ = await use!;
         Assert.Equal(1L, CountUses(daemon));
         Assert.True((await VerifyAsync(daemon)).Ok);
+    }
+
+    /// <summary>The mark of the counters covers the link of the last use; it must be in the database before the mark is coded.</summary>
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_start_after_a_use_that_passed_versions_being_carried_over(bool dies)
+    {
+        await using Daemon daemon = await UsedAsync();
+        Task<string>? use = null;
+        _ = await ChangeAsync(daemon, () =>
+        {
+            use = UseAndWait(daemon);
+            daemon.Catalogue.Rewrap(daemon.Catalogue.Staged.Keys.Values.Single(), new Dictionary<long, (SealedMaterial, SealedMaterial)>());
+            daemon.Writer.LetUsesPass();
+            return true;
+        });
+        _ = await use!;
+        if (dies)
+        {
+            daemon.Die();
+            await daemon.ResumeAsync();
+        }
+        else
+        {
+            await daemon.RestartAsync();
+        }
+
+        Assert.Equal(Uses + 1, daemon.Get(Daemon.Manager, "key-1").UsageCount);
     }
 
     [Fact]

@@ -175,7 +175,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         return opened;
     }
 
-    public override async Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, CancellationToken cancellationToken)
+    public override async Task<IReadOnlyList<Rewrapped>> RewrapAsync(IReadOnlyList<ToRewrap> versions, long generation, CancellationToken cancellationToken)
     {
         List<Rewrapped> made = [];
         foreach (ToRewrap version in versions)
@@ -183,7 +183,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
             OnRewrap?.Invoke();
             try
             {
-                made.Add(new Rewrapped(await RewrapAsync(version, cancellationToken), null));
+                made.Add(new Rewrapped(await RewrapAsync(version, generation, cancellationToken), null));
             }
             catch (KmsException exception) when (exception.Code == KmsErrorCode.IntegrityFailure)
             {
@@ -194,7 +194,7 @@ internal sealed class MemoryRootKey(byte[] instanceId) : RootKey
         return made;
     }
 
-    private async Task<SealedMaterial> RewrapAsync(ToRewrap version, CancellationToken cancellationToken)
+    private async Task<SealedMaterial> RewrapAsync(ToRewrap version, long generation, CancellationToken cancellationToken)
     {
         (SealedMaterial material, KeyProtection protection, byte[]? publicKey, MaterialBinding binding) = version;
         using SecretBytes opened = await OpenAsync(material, binding, cancellationToken);

@@ -206,6 +206,7 @@ public abstract class RootKeyContract
                 new ToRewrap(material with { Generation = 2 }, KeyProtection.Software, null, s_binding),
                 new ToRewrap(material, KeyProtection.Software, null, s_binding),
             ],
+            root.Generation,
             Cancellation);
         KmsErrorCode? refused = KmsErrorCode.IntegrityFailure;
         Assert.Equal([null, refused, null, refused, refused, null], made.Select(one => one.Refusal?.Code));

@@ -212,6 +212,35 @@ public sealed class WriterTests : IDisposable
         Assert.False(change.IsCompleted);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task What_can_neither_be_kept_nor_taken_back_breaks_the_writer_and_nobody_is_told_anything(bool passes)
+    {
+        await RunOneBatchAsync(_holding);
+        _ledger.CannotDefer = true;
+        Use use = new(() => { }) { MayWait = true };
+        Task<int>? change = null;
+        if (passes)
+        {
+            change = ChangeAsync(() =>
+            {
+                Assert.True(_writer.EnqueueAsync(use, TestContext.Current.CancellationToken).AsTask().IsCompletedSuccessfully);
+                _writer.LetUsesPass();
+                return _ledger.Add(1);
+            });
+        }
+        else
+        {
+            await _writer.EnqueueAsync(use, TestContext.Current.CancellationToken);
+        }
+
+        _ = await Assert.ThrowsAsync<WriterBrokenException>(() => _writer.Broken);
+        Assert.False(use.Completion.IsCompleted);
+        Assert.NotEqual(true, change?.IsCompleted);
+        Assert.Equal(0, _ledger.Commits - 1); // The one that was held.
+    }
+
     [Fact]
     public async Task Nothing_is_answered_before_its_commit()
     {
@@ -301,6 +330,16 @@ public sealed class WriterTests : IDisposable
 
         public bool FailsToCommit { get; set; }
 
+        public bool CannotDefer { get; set; }
+
+        public void Defer()
+        {
+            if (CannotDefer)
+            {
+                throw new WriterBrokenException("It stays.", new IOException());
+            }
+        }
+
         public void Commit()
         {
             if (FailsToCommit)
@@ -324,6 +363,10 @@ public sealed class WriterTests : IDisposable
         private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
         public override bool IsChange => false;
+
+        public override bool MayBeDeferred => MayWait;
+
+        public bool MayWait { get; init; }
 
         public bool HasSucceeded { get; private set; }
 
