@@ -42,24 +42,32 @@ internal static class RestoreRoot
             using OpenedCustody opened = CustodyDialogue.Open(path, missing, shares, arguments.ShareFiles);
             using RootKeyValues values = opened.Secret.DeriveKeys();
             _ = TokenAccess.Try(() => token.RestoreGeneration(opened.Generation.Descriptor, values));
-            Tell(output, opened, token.Description, path, own, clock.GetUtcNow());
-            foreach (StoredGeneration generation in missing.Where(one => one.Number != opened.Generation.Number))
-            {
-                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Generation {generation.Number} is still missing: run this again with its shares."));
-            }
+            Tell(output, opened, token.Description, path, clock.GetUtcNow());
+            TellNext(output, [.. missing.Where(one => one.Number != opened.Generation.Number).Select(one => one.Number)], path, own);
         }
     }
 
-    private static void Tell(TextWriter output, OpenedCustody opened, TokenDescription token, string path, string own, DateTimeOffset now)
+    private static void Tell(TextWriter output, OpenedCustody opened, TokenDescription token, string path, DateTimeOffset now)
     {
         opened.WriteProtocol(output, "root key restored from shares", now);
         output.WriteLine($"  named by: {path}");
         output.WriteLine($"  token: '{token.Label}', serial {token.Serial}, {token.Manufacturer} {token.Model}");
         output.WriteLine("  proven: the token gives the check values that the database holds");
         output.WriteLine("  signed:");
-        output.WriteLine(path == own
-            ? "Next: kmsd recover --accept-rollback --reason 'custody opened: …'. It records that custody was opened, which nothing has recorded yet."
-            : $"Next: kmsd restore {path}; say in its reason that custody was opened, which nothing has recorded yet.");
+    }
+
+    /// <summary>One run brings one generation back; what makes the database serve comes after the last.</summary>
+    internal static void TellNext(TextWriter output, IReadOnlyList<long> missing, string path, string own)
+    {
+        foreach (long generation in missing)
+        {
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Generation {generation} is still missing: run this again with its shares."));
+        }
+
+        string next = missing.Count > 0 ? "Then: " : "Next: ";
+        output.WriteLine(next + (path == own
+            ? "kmsd recover --accept-rollback --reason 'custody opened: …'. It records that custody was opened, which nothing has recorded yet."
+            : $"kmsd restore {path}; say in its reason that custody was opened, which nothing has recorded yet."));
     }
 
     private static bool IsThere(Token token, StoredGeneration generation)
