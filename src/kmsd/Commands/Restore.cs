@@ -306,7 +306,7 @@ internal static class Restore
 
         try
         {
-            using FileStream source = new(from, FileMode.Open, FileAccess.Read);
+            using FileStream source = OpenSource(from);
             using FileStream target = new(to, new FileStreamOptions
             {
                 Mode = FileMode.CreateNew,
@@ -323,6 +323,19 @@ internal static class Restore
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new StartupException(ExitCode.CannotCreate, $"The backup {from} can't be copied to {to}: {exception.Message} Nothing was changed.", exception);
+        }
+    }
+
+    private static FileStream OpenSource(string from)
+    {
+        try
+        {
+            return new FileStream(from, FileMode.Open, FileAccess.Read);
+        }
+        catch (UnauthorizedAccessException exception)
+        {
+            throw new StartupException(
+                ExitCode.CannotCreate, $"The backup {from} can't be read: the user that runs kmsd must be allowed to. Nothing was changed.", exception);
         }
     }
 

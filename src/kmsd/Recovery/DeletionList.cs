@@ -58,7 +58,14 @@ internal sealed class DeletionList
                 _deletedAt[tag] = key.DeletedAt < now ? key.DeletedAt : now;
             }
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is UnauthorizedAccessException or FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new StartupException(
+                ExitCode.DataDoesNotVerify,
+                $"The list of deleted keys {path} {(exception is UnauthorizedAccessException ? "can't be read: it must be a file that the user that runs kmsd may read" : "isn't there, or is no file")}. Nothing was changed.",
+                exception);
+        }
+        catch (IOException exception)
         {
             throw new StartupException(ExitCode.DataDoesNotVerify, $"The list of deleted keys can't be read: {exception.Message} Nothing was changed.", exception);
         }

@@ -90,6 +90,24 @@ public sealed class RestoreTests
     }
 
     [Fact]
+    public async Task A_backup_or_a_list_that_this_user_may_not_read_is_said_to_be_so()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        File.SetUnixFileMode(backup, UnixFileMode.None);
+        Task<string>? restoring = null;
+        Assert.Null(BoundByRights.Run(() => restoring = RestoreAsync(daemon, backup)));
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => restoring!);
+        Assert.Equal(
+            (ExitCode.CannotCreate, $"The backup {backup} can't be read: the user that runs kmsd must be allowed to. Nothing was changed."), (refusal.ExitCode, refusal.Message));
+        refusal = Assert.IsType<StartupException>(BoundByRights.Run(() => new DeletionList().AddFile(backup, daemon.Clock.GetUtcNow())));
+        Assert.StartsWith($"The list of deleted keys {backup} can't be read: it must be a file", refusal.Message, StringComparison.Ordinal);
+        refusal = Assert.Throws<StartupException>(() => new DeletionList().AddFile(Path.GetDirectoryName(backup)!, daemon.Clock.GetUtcNow()));
+        Assert.Equal($"The list of deleted keys {Path.GetDirectoryName(backup)} isn't there, or is no file. Nothing was changed.", refusal.Message);
+    }
+
+    [Fact]
     public async Task A_folder_is_no_backup_and_another_list_no_list_of_deleted_keys()
     {
         await using Daemon daemon = await Daemon.StartAsync();
