@@ -248,7 +248,7 @@ internal static partial class RootKeyObjects
             1 => found[0],
             0 => throw new TokenException(
                 TokenFault.RootKeyMissing,
-                $"The root key isn't in this token: no key '{label}' with the id that the database names. Is it another token, or a new one?"),
+                $"The root key isn't in this token: no key '{label}' with the id that the database names. Is it another token, or a new one? If its custodians hold shares, they bring it back: kmsd root restore"),
             _ => throw new TokenException(TokenFault.RootKeyAmbiguous, $"{found.Count} keys of the token are called '{label}' with one id; exactly one must be."),
         };
         CheckAttributes(module, session, role, key);

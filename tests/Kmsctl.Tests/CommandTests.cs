@@ -24,6 +24,21 @@ public sealed class CommandTests
     }
 
     [Theory]
+    [InlineData("root", "kmsctl root needs another word: status, rotate, retire;")]
+    [InlineData("root stat", "'stat' is not known here, but status, rotate, retire;")]
+    [InlineData("root retire abc --reason x", "'abc' for command 'retire': a whole number is needed;")]
+    [InlineData("history mail --before x", "'x' for option '--before': a whole number is needed;")]
+    public async Task What_is_missing_or_wrong_is_named_in_the_users_words(string line, string sentence)
+    {
+        Run run = await Console.RunAsync(null, line.Split(' '));
+        Assert.Equal(64, run.ExitCode);
+        Assert.Contains(sentence, run.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("System.", run.Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("help")]
+    [InlineData("help root")]
     [InlineData("--help")]
     [InlineData("key create --help")]
     [InlineData("file decrypt --help")]

@@ -74,6 +74,19 @@ public sealed class NotificationCommandTests : IDisposable
         Assert.Equal((130, 0), (process.ExitCode, records.Acknowledged));
     }
 
+    /// <summary>A shell that has nothing to do succeeds, and all would count as delivered.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData(" ")]
+    public async Task Without_a_command_nothing_is_acknowledged(string command)
+    {
+        await using var records = new RecordsDaemon();
+        await records.NoticeAsync(1);
+        Run run = await Console.RunAsync(records.Daemon, "notifications", "--exec", command);
+        Assert.Equal((64, 0), (run.ExitCode, records.Acknowledged));
+        Assert.Contains("--exec needs a command", run.Errors, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task The_command_runs_once_for_each_with_all_of_it_at_hand_and_each_is_acknowledged()
     {

@@ -120,6 +120,50 @@ public sealed class OperatorCommandTests : IDisposable
         Assert.Equal(12, (await Console.RunAsync(records.Daemon, "metrics", "--textfile", TextFile)).ExitCode);
         Assert.Equal("older", await File.ReadAllTextAsync(TextFile, Cancellation));
         Assert.Equal(64, (await Console.RunAsync(records.Daemon, "metrics", "--textfile", "-")).ExitCode);
+        Run unnamed = await Console.RunAsync(records.Daemon, "metrics", "--textfile", "");
+        Assert.Equal((64, "kmsctl: The name of the file to write is empty; name a file.\n"), (unnamed.ExitCode, unnamed.Errors));
+    }
+
+    /// <summary>Whoever cleans up by age would otherwise remove the last backup that can be put back.</summary>
+    [Theory]
+    [InlineData()]
+    [InlineData("--json")]
+    public async Task A_backup_of_a_changed_database_is_made_and_ends_with_21(params string[] options)
+    {
+        await using var records = new RecordsDaemon { Database = "integrityFailure" };
+        Run run = await Console.RunAsync(records.Daemon, ["backup", .. options]);
+        Assert.Equal(21, run.ExitCode);
+        Assert.Contains("kms-20261125T031500000Z.db", run.Text, StringComparison.Ordinal);
+        Assert.Contains("'kmsd restore' may refuse this backup. Keep the older ones", run.Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>No role on a key makes anybody an operator.</summary>
+    [Theory]
+    [InlineData("backup", "backup.create", "Only operators may do this ([access] operators in the configuration).", "ask an operator")]
+    [InlineData("root status", "root.status", "Only root administrators may do this ([root] administrators in the configuration).", "ask a root administrator")]
+    public async Task Who_isnt_an_operator_isnt_sent_to_the_manager_of_a_key(string line, string method, string message, string advice)
+    {
+        await using var records = new RecordsDaemon
+        {
+            Refusal = (method, $$"""{"code":2,"message":"{{message}}","data":{"reason":"forbidden"} }"""),
+        };
+        Run run = await Console.RunAsync(records.Daemon, line.Split(' '));
+        Assert.Equal(12, run.ExitCode);
+        Assert.Contains(advice, run.Errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("grant add", run.Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("You ask for too much; try again in 55 ms.", "kmsctl: You ask for too much; try again in 55 ms.\n")]
+    [InlineData("There are too many.", "kmsctl: There are too many. Try again in 1 s.\n")]
+    public async Task When_to_try_again_is_said_once(string message, string errors)
+    {
+        await using var records = new RecordsDaemon
+        {
+            Refusal = ("stores.list", $$"""{"code":8,"message":"{{message}}","data":{"reason":"limitExceeded","retryAfterMs":55} }"""),
+        };
+        Run run = await Console.RunAsync(records.Daemon, "store", "list");
+        Assert.Equal((18, errors), (run.ExitCode, run.Errors));
     }
 
     [Theory]

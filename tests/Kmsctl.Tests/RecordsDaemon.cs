@@ -23,6 +23,9 @@ internal sealed class RecordsDaemon : IAsyncDisposable
     /// <summary>The first bad entry that a verification finds; null: none.</summary>
     public long? FirstBad { get; init; }
 
+    /// <summary>What the status says of the database.</summary>
+    public string Database { get; init; } = "ok";
+
     /// <summary>A method that is refused, and with what.</summary>
     public (string Method, string Error)? Refusal { get; set; }
 
@@ -170,6 +173,8 @@ internal sealed class RecordsDaemon : IAsyncDisposable
                     "usageCount":3,"itemCount":4,"grants":[{"principal":"uid:0","role":"encryptor","grantedAt":"2026-11-20T00:00:00.000Z"},
                     {"principal":"gid:9","role":"reviewer","grantedAt":"2026-11-20T00:00:00.000Z"}]}]}
                     """;
+            case "system.status":
+                return $$"""{"status":"{{(Database == "ok" ? "ok" : "degraded")}}","version":"1","token":"ok","database":"{{Database}}"}""";
             case "backup.create":
                 return """{"path":"kms-20261125T031500000Z.db","sha256":"00ff","entries":12,"folder":"/var/lib/kmsd/backups","size":147456}""";
             case "root.status":

@@ -8,6 +8,8 @@ namespace Kmsctl.Commands;
 /// <summary>Has the daemon copy its database. For operators.</summary>
 internal static class BackupCommand
 {
+    private const string IntegrityFailure = "integrityFailure"; // In system.status.
+
     public static Command Make()
     {
         var name = new Argument<string?>("NAME")
@@ -35,6 +37,16 @@ internal static class BackupCommand
                     sheet.Add("history entries", made.Entries.ToString(CultureInfo.InvariantCulture));
                     return sheet;
                 });
+
+                // A backup that can't be put back looks as good as any other, and the clean-up removes those that can.
+                StatusResult status = await session.Client.GetStatusAsync(session.CancellationToken);
+                if (status.Database == IntegrityFailure)
+                {
+                    throw new CommandException(
+                        ExitCode.Refused + (int)KmsErrorCode.IntegrityFailure,
+                        "The backup was made, but the daemon has found that the database was changed: 'kmsd restore' may refuse this backup."
+                            + " Keep the older ones, and suspend whatever removes them; the daemon's journal says what was changed (journalctl -u kmsd).");
+                }
             },
             name);
     }

@@ -41,12 +41,12 @@ internal static class CommandTree
 
     public static async Task<int> RunAsync(string[] arguments)
     {
-        ParseResult parsed = Make().Parse(arguments);
+        ParseResult parsed = Make().Parse(arguments is ["help", ..] ? [.. arguments[1..], "--help"] : arguments);
         if (parsed.Errors.Count > 0 && parsed.Action is null or ParseErrorAction)
         {
             string what = parsed.UnmatchedTokens is [string unknown, ..]
-                ? $"'{unknown}' is not known here"
-                : parsed.Errors[0].Message.TrimEnd('.');
+                ? $"'{unknown}' is not known here{Known(parsed)}"
+                : Describe(parsed, parsed.Errors[0].Message.TrimEnd('.'));
             await Failure.WriteAsync($"{what}; see '{Path(parsed)} --help'.");
             return ExitCode.Usage;
         }
@@ -78,6 +78,24 @@ internal static class CommandTree
             return failure.ExitCode;
         }
     }
+
+    /// <summary>The parser's sentences name its types, and not the words that it misses.</summary>
+    private static string Describe(ParseResult parsed, string message)
+    {
+        if (parsed.CommandResult.Command is { Action: null, Subcommands: [_, ..] words })
+        {
+            return $"{Path(parsed)} needs another word: {string.Join(", ", words.Select(word => word.Name))}";
+        }
+
+        // All that are no text are whole numbers, or have a parser of their own.
+        int type = message.IndexOf(" as expected type", StringComparison.Ordinal);
+        return type < 0 ? message : $"{message[..type]}: a whole number is needed";
+    }
+
+    /// <summary>The words that may stand there; none for a command that does something by itself.</summary>
+    private static string Known(ParseResult parsed) => parsed.CommandResult is { Parent: not null, Command: { Action: null, Subcommands: [_, ..] words } }
+        ? $", but {string.Join(", ", words.Select(word => word.Name))}"
+        : string.Empty;
 
     private static string Path(ParseResult parsed)
     {

@@ -24,6 +24,17 @@ internal static class NotificationCommands
             Description = "Run COMMAND by /bin/sh for each: the notification is one line of JSON on its standard input, and KMS_NOTICE_KIND and the like are in"
                 + " its environment. What it ends with 0 is acknowledged; anything else stops.",
             HelpName = "COMMAND",
+            Validators =
+            {
+                result =>
+                {
+                    // A shell that is given nothing to do ends with 0, and all would be acknowledged.
+                    if (result.Tokens is [{ Value: var command }] && string.IsNullOrWhiteSpace(command))
+                    {
+                        result.AddError("--exec needs a command");
+                    }
+                },
+            },
         };
         var acknowledge = new Option<bool>("--acknowledge") { Description = "What was shown isn't shown again." };
         return Session.Command(

@@ -57,6 +57,11 @@ internal sealed class NewFile : IDisposable
                 ExitCode.Usage, "OUT can't be '-': the output appears only when it is whole. Name a file (./- for one of that name).");
         }
 
+        if (path.Length == 0)
+        {
+            throw new CommandException(ExitCode.Usage, "The name of the file to write is empty; name a file.");
+        }
+
         string full = Path.GetFullPath(path);
         switch (Libc.KindOf(full))
         {

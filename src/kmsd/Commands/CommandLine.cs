@@ -114,6 +114,7 @@ internal sealed record CommandLine
             switch (arguments[i])
             {
                 case "-h" or "--help":
+                case "help" when isFirst:
                     return new CommandLine { Command = Verb.Help };
                 case "--version":
                     return new CommandLine { Command = Verb.Version };
@@ -187,6 +188,12 @@ internal sealed record CommandLine
                 case "--root" when parsed.Command == Verb.Init && parsed.RootOrigin is null:
                     parsed = parsed with { RootOrigin = Value(arguments, ref i) };
                     break;
+                case "root" when isFirst:
+                    return HelpOrSecond(arguments, "rotate, verify-shares or restore");
+                case "history" when isFirst:
+                    return HelpOrSecond(arguments, "verify");
+                case "token" when isFirst:
+                    return HelpOrSecond(arguments, "probe");
                 default:
                     throw Usage($"'{arguments[i]}' isn't understood here.");
             }
@@ -198,6 +205,15 @@ internal sealed record CommandLine
     }
 
     public static StartupException Usage(string message) => new(ExitCode.Usage, message + " See kmsd --help.");
+
+    /// <summary>A first word whose second is none of its own: help, if that is asked for.</summary>
+    private static CommandLine HelpOrSecond(ReadOnlySpan<string> arguments, string known)
+    {
+        const int Second = 1;
+        return arguments.Length <= Second || arguments[Second] is [] ? throw Usage($"kmsd {arguments[0]} needs a second word: {known}.")
+            : arguments[Second] is "-h" or "--help" or "help" ? new CommandLine { Command = Verb.Help }
+            : throw Usage($"'{arguments[Second]}' isn't a word that kmsd {arguments[0]} knows: {known}.");
+    }
 
     private static int Number(ReadOnlySpan<string> arguments, ref int i) =>
         int.TryParse(Value(arguments, ref i), NumberStyles.None, CultureInfo.InvariantCulture, out int number)

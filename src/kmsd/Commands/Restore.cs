@@ -51,6 +51,11 @@ internal static class Restore
     {
         DeletionList deleted = AcceptanceSteps.ReadDeleted(arguments, clock);
         string copy = Path.Combine(Path.GetDirectoryName(path)!, TemporaryName);
+        if (File.Exists(path))
+        {
+            Database.RequireAccess(path);
+        }
+
         Remove(copy);
         try
         {
@@ -114,6 +119,7 @@ internal static class Restore
     /// <summary>Opens the copy and looks at it by itself: what is wrong with the file is said whatever the token does.</summary>
     private static Database OpenFile(string copy, string path, Instance? running)
     {
+        RequireFormat(copy);
         Database database;
         try
         {
@@ -151,6 +157,19 @@ internal static class Restore
         {
             database.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>SQLite takes a file for read-only, or for one that has a log, by two bytes of its header: no right of a user cures that.</summary>
+    private static void RequireFormat(string copy)
+    {
+        const int WriteVersionAt = 18;
+        Span<byte> versions = stackalloc byte[2];
+        using FileStream file = File.OpenRead(copy);
+        file.Position = WriteVersionAt;
+        if (file.ReadAtLeast(versions, versions.Length, throwOnEndOfStream: false) == versions.Length && (versions[0] != versions[1] || versions[0] is not (1 or 2)))
+        {
+            throw DoesNotVerify("its header was changed");
         }
     }
 
@@ -283,9 +302,14 @@ internal static class Restore
 
     private static void CopyFile(string from, string to)
     {
+        if (Directory.Exists(from))
+        {
+            throw new StartupException(ExitCode.DataDoesNotVerify, $"{from} is a folder: name a backup in it. Nothing was changed.");
+        }
+
         try
         {
-            using FileStream source = new(from, FileMode.Open, FileAccess.Read);
+            using FileStream source = OpenSource(from);
             using FileStream target = new(to, new FileStreamOptions
             {
                 Mode = FileMode.CreateNew,
@@ -302,6 +326,19 @@ internal static class Restore
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
             throw new StartupException(ExitCode.CannotCreate, $"The backup {from} can't be copied to {to}: {exception.Message} Nothing was changed.", exception);
+        }
+    }
+
+    private static FileStream OpenSource(string from)
+    {
+        try
+        {
+            return new FileStream(from, FileMode.Open, FileAccess.Read);
+        }
+        catch (UnauthorizedAccessException exception)
+        {
+            throw new StartupException(
+                ExitCode.CannotCreate, $"The backup {from} can't be read: the user that runs kmsd must be allowed to. Nothing was changed.", exception);
         }
     }
 

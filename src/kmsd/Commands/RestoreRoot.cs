@@ -45,15 +45,7 @@ internal static class RestoreRoot
             DateTimeOffset now = clock.GetUtcNow();
             new OpeningNotes(state.Path).Add(opened.ToNote(now));
             Tell(output, opened, token.Description, path, now);
-            StoredGeneration[] still = [.. missing.Where(one => one.Number != opened.Generation.Number)];
-            foreach (StoredGeneration generation in still)
-            {
-                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Generation {generation.Number} is still missing: run this again with its shares."));
-            }
-
-            output.WriteLine((still.Length > 0 ? "Then: " : "Next: ") + (path == own
-                ? "kmsd recover --accept-rollback --reason TEXT. It records that custody was opened."
-                : $"kmsd restore {path}. It records that custody was opened."));
+            TellNext(output, [.. missing.Where(one => one.Number != opened.Generation.Number).Select(one => one.Number)], path, own);
         }
     }
 
@@ -64,6 +56,20 @@ internal static class RestoreRoot
         output.WriteLine($"  token: '{token.Label}', serial {token.Serial}, {token.Manufacturer} {token.Model}");
         output.WriteLine("  proven: the token gives the check values that the database holds");
         output.WriteLine("  signed:");
+    }
+
+    /// <summary>One run brings one generation back; what makes the database serve comes after the last.</summary>
+    internal static void TellNext(TextWriter output, IReadOnlyList<long> missing, string path, string own)
+    {
+        foreach (long generation in missing)
+        {
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"Generation {generation} is still missing: run this again with its shares."));
+        }
+
+        string next = missing.Count > 0 ? "Then: " : "Next: ";
+        output.WriteLine(next + (path == own
+            ? "kmsd recover --accept-rollback --reason TEXT. It records that custody was opened."
+            : $"kmsd restore {path}. It records that custody was opened."));
     }
 
     private static bool IsThere(Token token, StoredGeneration generation)

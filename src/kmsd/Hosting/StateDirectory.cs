@@ -34,7 +34,7 @@ internal sealed class StateDirectory : IDisposable
         if (Libc.Lock(file, Libc.LockExclusiveNonBlocking) != 0)
         {
             file.Dispose();
-            throw new StartupException(ExitCode.CannotCreate, $"The state folder {path} is in use by another kmsd.");
+            throw new StartupException(ExitCode.CannotCreate, $"The state folder {path} is in use by another kmsd. Stop it first: systemctl stop kmsd.socket kmsd.service");
         }
 
         return new StateDirectory(path, file);

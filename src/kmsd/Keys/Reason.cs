@@ -8,7 +8,7 @@ internal static class Reason
     private const int MostCharacters = 100;
 
     /// <exception cref="KmsException"><c>invalidParams</c>.</exception>
-    public static string Check(string reason) => reason.Length is >= 1 and <= MostCharacters && !reason.Any(char.IsControl)
+    public static string Check(string reason) => reason.Length <= MostCharacters && !string.IsNullOrWhiteSpace(reason) && !reason.Any(char.IsControl)
         ? reason
-        : throw new KmsException(KmsErrorCode.InvalidParams, $"A reason is 1 to {MostCharacters} characters, without control characters.");
+        : throw new KmsException(KmsErrorCode.InvalidParams, $"A reason is 1 to {MostCharacters} characters, not spaces alone, without control characters.");
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using Kms.Client.Protocol;
 using Kmsd.Hosting;
@@ -45,8 +46,7 @@ internal sealed class DeletionList
                 throw new StartupException(ExitCode.DataDoesNotVerify, $"{path} is too long for a list of deleted keys. Nothing was changed.");
             }
 
-            ListDeletedKeysResult list = JsonSerializer.Deserialize(File.ReadAllBytes(path), ProtocolJsonContext.Default.ListDeletedKeysResult)
-                ?? throw new JsonException("It is null.");
+            ListDeletedKeysResult list = Parse(File.ReadAllBytes(path)) ?? throw new JsonException("It is null.");
             foreach (DeletedKeyDescription? key in list.Keys ?? throw new JsonException("It has no keys."))
             {
                 if (key is null)
@@ -58,7 +58,14 @@ internal sealed class DeletionList
                 _deletedAt[tag] = key.DeletedAt < now ? key.DeletedAt : now;
             }
         }
-        catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+        catch (Exception exception) when (exception is UnauthorizedAccessException or FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new StartupException(
+                ExitCode.DataDoesNotVerify,
+                $"The list of deleted keys {path} {(exception is UnauthorizedAccessException ? "can't be read: it must be a file that the user that runs kmsd may read" : "isn't there, or is no file")}. Nothing was changed.",
+                exception);
+        }
+        catch (IOException exception)
         {
             throw new StartupException(ExitCode.DataDoesNotVerify, $"The list of deleted keys can't be read: {exception.Message} Nothing was changed.", exception);
         }
@@ -66,6 +73,23 @@ internal sealed class DeletionList
         {
             throw new StartupException(
                 ExitCode.DataDoesNotVerify, $"{path} isn't what 'kmsctl deleted list --json' prints: {exception.Message} Nothing was changed.", exception);
+        }
+    }
+
+    /// <summary>The parser's own words are about types of this program.</summary>
+    private static ListDeletedKeysResult? Parse(byte[] file)
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(file, ProtocolJsonContext.Default.ListDeletedKeysResult);
+        }
+        catch (JsonException exception)
+        {
+            throw new JsonException(
+                exception.LineNumber is long line && exception.BytePositionInLine is long position
+                    ? string.Create(CultureInfo.InvariantCulture, $"see line {line + 1}, byte {position + 1}.")
+                    : "it is other JSON.",
+                exception);
         }
     }
 }

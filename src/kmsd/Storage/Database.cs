@@ -90,7 +90,8 @@ internal sealed class Database : IDisposable
 
         // Even a reader makes a log and an index of it otherwise (SQLite, "Read-Only WAL-Mode Databases"), and can't take them away again.
         bool needsNoLog = isStill && !File.Exists(path + "-wal");
-        Database database = new(Connect(needsNoLog ? $"{new Uri(Path.GetFullPath(path)).AbsoluteUri}?immutable=1" : path, SqliteOpenMode.ReadOnly));
+        string source = needsNoLog ? $"{new Uri(Path.GetFullPath(path)).AbsoluteUri}?immutable=1" : path;
+        Database database = new(Connect(source, SqliteOpenMode.ReadOnly, exception => UnreadableByReader(path, exception)));
         try
         {
             database.Check(path, mayBeBackup && database.ReadTables().Contains("backup_manifest"));
@@ -102,12 +103,32 @@ internal sealed class Database : IDisposable
         catch (SqliteException exception)
         {
             database.Dispose();
-            throw Unreadable(path, exception);
+            throw UnreadableByReader(path, exception);
         }
         catch
         {
             database.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>
+    /// Requires that this user may read and write the file and what SQLite left beside it, whatever they hold: one that is another
+    /// user's isn't a lost one.
+    /// </summary>
+    /// <exception cref="StartupException">73</exception>
+    public static void RequireAccess(string path)
+    {
+        foreach (string file in new[] { path, path + "-wal", path + "-shm" }.Where(File.Exists))
+        {
+            try
+            {
+                using FileStream opened = new(file, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite);
+            }
+            catch (UnauthorizedAccessException exception)
+            {
+                throw NotWritable(path, exception);
+            }
         }
     }
 
@@ -303,7 +324,9 @@ internal sealed class Database : IDisposable
         _connection.Dispose();
     }
 
-    private static SqliteConnection Connect(string path, SqliteOpenMode mode)
+    private static SqliteConnection Connect(string path, SqliteOpenMode mode) => Connect(path, mode, exception => Unreadable(path, exception));
+
+    private static SqliteConnection Connect(string path, SqliteOpenMode mode, Func<SqliteException, StartupException> explain)
     {
         SqliteConnection connection = new(new SqliteConnectionStringBuilder
         {
@@ -320,7 +343,7 @@ internal sealed class Database : IDisposable
         catch (SqliteException exception)
         {
             connection.Dispose();
-            throw Unreadable(path, exception);
+            throw explain(exception);
         }
     }
 
@@ -331,12 +354,24 @@ internal sealed class Database : IDisposable
             ExitCode.CannotCreate,
             $"The database {path} can't be written ({exception.Message}). Is the disk full? See: df {Path.GetDirectoryName(path)}",
             exception),
-        SqliteCannotOpen or SqliteReadOnly or SqlitePermission => new StartupException(
-            ExitCode.CannotCreate,
-            $"The database {path} can't be opened for writing. It must belong to the user that runs kmsd: chown it, with its -wal and -shm if they are there.",
-            exception),
+        SqliteCannotOpen or SqliteReadOnly or SqlitePermission => NotWritable(path, exception),
         _ => new StartupException(ExitCode.Configuration, $"The database {path} can't be read: {exception.Message}", exception),
     };
+
+    /// <summary>Whoever only reads needn't own it.</summary>
+    private static StartupException UnreadableByReader(string path, SqliteException exception) => exception.SqliteErrorCode switch
+    {
+        SqliteCannotOpen or SqliteReadOnly or SqlitePermission => new StartupException(
+            ExitCode.CannotCreate,
+            $"The database {path} can't be read. The user that runs kmsd must be allowed to read it, with its -wal and -shm if they are there.",
+            exception),
+        _ => Unreadable(path, exception),
+    };
+
+    private static StartupException NotWritable(string path, Exception exception) => new(
+        ExitCode.CannotCreate,
+        $"The database {path} can't be opened for writing. It must belong to the user that runs kmsd: chown it, with its -wal and -shm if they are there.",
+        exception);
 
     private void Check(string path, bool isBackup)
     {

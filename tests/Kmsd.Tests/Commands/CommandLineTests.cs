@@ -15,6 +15,9 @@ public sealed class CommandLineTests
     [InlineData("root restore --from /backup --share-file a", nameof(CommandLine.Verb.RestoreRoot), null, null)]
     [InlineData("--help", nameof(CommandLine.Verb.Help), null, null)]
     [InlineData("-h", nameof(CommandLine.Verb.Help), null, null)]
+    [InlineData("help", nameof(CommandLine.Verb.Help), null, null)]
+    [InlineData("root --help", nameof(CommandLine.Verb.Help), null, null)]
+    [InlineData("history -h", nameof(CommandLine.Verb.Help), null, null)]
     [InlineData("init --help", nameof(CommandLine.Verb.Help), null, null)]
     [InlineData("--version", nameof(CommandLine.Verb.Version), null, null)]
     public void What_it_understands(string line, string verb, string? file, string? origin)
@@ -52,6 +55,14 @@ public sealed class CommandLineTests
         Assert.Equal(ExitCode.Usage, refusal.ExitCode);
         Assert.EndsWith("See kmsd --help.", refusal.Message, StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData("root", "kmsd root needs a second word: rotate, verify-shares or restore.")]
+    [InlineData("root status", "'status' isn't a word that kmsd root knows: rotate, verify-shares or restore.")]
+    [InlineData("history", "kmsd history needs a second word: verify.")]
+    [InlineData("token prob", "'prob' isn't a word that kmsd token knows: probe.")]
+    public void The_second_word_that_is_missing_or_unknown_is_named(string line, string sentence) =>
+        Assert.Equal(sentence + " See kmsd --help.", Assert.Throws<StartupException>(() => CommandLine.Parse(Split(line))).Message);
 
     [Fact]
     public void A_ceremony_is_described_by_numbers_and_flags()

@@ -2,6 +2,7 @@ using Kms.Client.Protocol;
 using Kmsd.Commands;
 using Kmsd.Configuration;
 using Kmsd.Hosting;
+using Kmsd.Recovery;
 using Kmsd.RootKeys;
 using Kmsd.Tests.RootKeys;
 
@@ -44,6 +45,85 @@ public sealed class RestoreTests
             () => RestoreAsync(daemon, backup, _ => throw new InvalidOperationException("The token was asked.")));
         Assert.Equal(ExitCode.DataDoesNotVerify, refusal.ExitCode);
         Assert.EndsWith("Nothing was changed.", refusal.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>The two bytes by which SQLite takes a file for read-only: nothing that a right of a user cures.</summary>
+    [Theory]
+    [InlineData(18, 0)]
+    [InlineData(18, 2)]
+    [InlineData(18, 3)]
+    [InlineData(19, 0)]
+    [InlineData(19, 2)]
+    [InlineData(19, 255)]
+    public async Task A_backup_whose_format_version_was_changed_doesnt_verify(int at, byte value)
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        byte[] file = await File.ReadAllBytesAsync(backup, TestContext.Current.CancellationToken);
+        file[at] = value;
+        await File.WriteAllBytesAsync(backup, file, TestContext.Current.CancellationToken);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => RestoreAsync(daemon, backup));
+        Assert.Equal((ExitCode.DataDoesNotVerify, "The backup doesn't verify: its header was changed. Nothing was changed."), (refusal.ExitCode, refusal.Message));
+    }
+
+    /// <summary>It may be sound and newer than the backup: only its owner knows.</summary>
+    [Fact]
+    public async Task A_database_that_this_user_may_not_read_isnt_taken_for_lost()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        byte[] before = await File.ReadAllBytesAsync(daemon.Path, TestContext.Current.CancellationToken);
+        UnixFileMode mode = File.GetUnixFileMode(daemon.Path);
+        File.SetUnixFileMode(daemon.Path, UnixFileMode.None);
+        Task<string>? restoring = null;
+        Assert.Null(BoundByRights.Run(() => restoring = RestoreAsync(daemon, backup)));
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => restoring!);
+        Assert.Equal(ExitCode.CannotCreate, refusal.ExitCode);
+        Assert.StartsWith($"The database {daemon.Path} can't be opened for writing.", refusal.Message, StringComparison.Ordinal);
+        File.SetUnixFileMode(daemon.Path, mode);
+        Assert.Equal(before, await File.ReadAllBytesAsync(daemon.Path, TestContext.Current.CancellationToken));
+        Assert.DoesNotContain(Directory.GetFiles(Path.GetDirectoryName(daemon.Path)!), file => file.StartsWith(daemon.Path + ".", StringComparison.Ordinal));
+        _ = await RestoreAsync(daemon, backup);
+        await daemon.ResumeAsync();
+    }
+
+    [Fact]
+    public async Task A_backup_or_a_list_that_this_user_may_not_read_is_said_to_be_so()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        File.SetUnixFileMode(backup, UnixFileMode.None);
+        Task<string>? restoring = null;
+        Assert.Null(BoundByRights.Run(() => restoring = RestoreAsync(daemon, backup)));
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => restoring!);
+        Assert.Equal(
+            (ExitCode.CannotCreate, $"The backup {backup} can't be read: the user that runs kmsd must be allowed to. Nothing was changed."), (refusal.ExitCode, refusal.Message));
+        refusal = Assert.IsType<StartupException>(BoundByRights.Run(() => new DeletionList().AddFile(backup, daemon.Clock.GetUtcNow())));
+        Assert.StartsWith($"The list of deleted keys {backup} can't be read: it must be a file", refusal.Message, StringComparison.Ordinal);
+        refusal = Assert.Throws<StartupException>(() => new DeletionList().AddFile(Path.GetDirectoryName(backup)!, daemon.Clock.GetUtcNow()));
+        Assert.Equal($"The list of deleted keys {Path.GetDirectoryName(backup)} isn't there, or is no file. Nothing was changed.", refusal.Message);
+    }
+
+    [Fact]
+    public async Task A_folder_is_no_backup_and_another_list_no_list_of_deleted_keys()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string backup = await BackUpAsync(daemon);
+        string folder = Path.GetDirectoryName(backup)!;
+        await daemon.StopAsync();
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => RestoreAsync(daemon, folder));
+        Assert.Equal((ExitCode.DataDoesNotVerify, $"{folder} is a folder: name a backup in it. Nothing was changed."), (refusal.ExitCode, refusal.Message));
+        string list = Path.Combine(folder, "list.json");
+        foreach ((string json, string what) in new[] { ("[]", "see line 1, byte 2."), ("{}", "see line 1, byte 3."), ("null", "It is null."), ("""{"keys":""", "see line 1, byte 9.") })
+        {
+            await File.WriteAllTextAsync(list, json, TestContext.Current.CancellationToken);
+            refusal = Assert.Throws<StartupException>(() => new DeletionList().AddFile(list, daemon.Clock.GetUtcNow()));
+            Assert.Equal(ExitCode.DataDoesNotVerify, refusal.ExitCode);
+            Assert.Equal($"{list} isn't what 'kmsctl deleted list --json' prints: {what} Nothing was changed.", refusal.Message);
+        }
     }
 
     [Theory]

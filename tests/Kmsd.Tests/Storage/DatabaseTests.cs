@@ -40,6 +40,17 @@ public sealed class DatabaseTests : IDisposable
         Assert.Equal(2, database.Prepare("PRAGMA synchronous").QueryNumber());
     }
 
+    /// <summary>Whoever reads a copy needn't own it, and knows it by its plain path.</summary>
+    [Fact]
+    public void A_copy_that_this_user_may_not_read_cant_be_read()
+    {
+        File.SetUnixFileMode(_path, UnixFileMode.None);
+        StartupException refusal = Assert.IsType<StartupException>(
+            BoundByRights.Run(() => Database.OpenForReading(_path, mayBeBackup: true, isStill: true).Dispose()));
+        Assert.Equal(ExitCode.CannotCreate, refusal.ExitCode);
+        Assert.StartsWith($"The database {_path} can't be read.", refusal.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Its_tables_are_those_of_the_design_without_triggers_or_views()
     {
