@@ -195,7 +195,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     public void Begin()
     {
         _takenIn = 0;
-        TakeInRest();
+        TakeIn();
     }
 
     public void BeginDeferred() => _isDeferred = true;
@@ -282,7 +282,12 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         }
     }
 
-    public void TakeIn() => TakeInRest();
+    public void TakeIn()
+    {
+        ReadOnlySpan<byte> records = _tail.Records;
+        InsertAll(records[_takenIn..]);
+        _takenIn = records.Length;
+    }
 
     public void Flush(bool isFull)
     {
@@ -367,14 +372,6 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
         record.Sequence == last.Sequence + 1
         && HistoryChain.Digest(record.Salt, record.Entry).AsSpan().SequenceEqual(record.Digest)
         && CryptographicOperations.FixedTimeEquals(_ratchet.Link(last.Link, record.Sequence, record.Digest), record.Link);
-
-    /// <summary>Of what is deferred, what the transaction doesn't hold yet: what came since it began, if it let uses pass.</summary>
-    private void TakeInRest()
-    {
-        ReadOnlySpan<byte> records = _tail.Records;
-        InsertAll(records[_takenIn..]);
-        _takenIn = records.Length;
-    }
 
     private void InsertAll(ReadOnlySpan<byte> records)
     {

@@ -108,8 +108,9 @@ internal sealed class RootRotation(
     public void Dispose() => _one.Dispose();
 
     /// <summary>How many versions the current generation doesn't carry yet. Keys in quarantine aren't counted.</summary>
-    public static long CountBehind(Catalogue catalogue, long current) =>
-        catalogue.Keys.Values.Where(key => !key.IsQuarantined).Sum(key => key.Versions.LongCount(version => version.Material.Generation != current));
+    public static long CountBehind(Catalogue catalogue, long current) => !catalogue.HasQuarantine
+        ? catalogue.Carried.Where(one => one.Key != current).Sum(one => one.Value)
+        : catalogue.Keys.Values.Where(key => !key.IsQuarantined).Sum(key => key.Versions.LongCount(version => version.Material.Generation != current));
 
     /// <exception cref="KmsException"><c>invalidState</c>: the last rotation isn't through.</exception>
     private void RequireThrough(Catalogue snapshot, ImmutableSortedDictionary<long, StoredGeneration> all)

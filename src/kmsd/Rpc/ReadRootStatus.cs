@@ -38,7 +38,7 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
             {
                 // What is in quarantine stays where it is.
                 Done = versions.GetValueOrDefault(current.Number),
-                Total = versions.GetValueOrDefault(current.Number) + (catalogue.Current.HasQuarantine ? RootRotation.CountBehind(catalogue.Current, current.Number) : versions.Where(one => one.Key != current.Number).Sum(one => one.Value)),
+                Total = versions.GetValueOrDefault(current.Number) + RootRotation.CountBehind(catalogue.Current, current.Number),
             },
         };
     }
