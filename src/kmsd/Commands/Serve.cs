@@ -81,7 +81,7 @@ internal static class Serve
             ?? ServiceSocket.Bind(options.Socket, options.SocketMode, options.SocketGroup);
         ConnectionLimits limits = new(options.MaxMessageBytes, options.MaxInFlight, options.FirstRequestTimeout);
         RpcConnection.Service shared = new(
-            operations, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
+            operations, writer, catalogue, new RefusalRecorder(catalogue, history, notices, writer, operators, strangers, clock),
             new CallerShares(RequestsRunningAlone, s_requestsRunningBesideOthers, clock), new CostLimiter(options.CostPerSecond, options.Burst ?? Math.Max(options.CostPerSecond, CostLimiter.MostCost), clock),
             installation.Hub, new RpcMeter(meter));
         RpcServer server = new(listener, shared, connections, limits, units, logs.CreateLogger<RpcServer>());

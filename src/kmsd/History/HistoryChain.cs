@@ -18,6 +18,7 @@ internal static class HistoryChain
     public const int EntriesAKey = 1024;
 
     private const int LongestOnStack = 1024;
+    private const int LinkedLength = LinkLength + sizeof(long) + SHA256.HashSizeInBytes;
 
     /// <summary>What the first entry links to.</summary>
     public static byte[] Origin(ReadOnlySpan<byte> instanceId) => SHA256.HashData([.. "kmsd/history/origin"u8, .. instanceId]);
@@ -42,15 +43,34 @@ internal static class HistoryChain
 
     public static byte[] Link(ReadOnlySpan<byte> key, ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
     {
-        Span<byte> text = stackalloc byte[LinkLength + sizeof(long) + SHA256.HashSizeInBytes];
+        Span<byte> text = stackalloc byte[LinkedLength];
+        return TryWriteLinked(text, previous, sequence, digest) ? HMACSHA256.HashData(key, text) : [];
+    }
+
+    /// <summary>The same by a MAC that holds the key, for who makes many links by one key.</summary>
+    public static byte[] Link(IncrementalHash mac, ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
+    {
+        Span<byte> text = stackalloc byte[LinkedLength];
+        if (!TryWriteLinked(text, previous, sequence, digest))
+        {
+            return [];
+        }
+
+        mac.AppendData(text);
+        return mac.GetHashAndReset();
+    }
+
+    /// <summary>What a link is made over; false if the one before is none: then there is nothing to link to.</summary>
+    private static bool TryWriteLinked(Span<byte> text, ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
+    {
         if (previous.Length != LinkLength)
         {
-            return []; // Links to nothing.
+            return false;
         }
 
         previous.CopyTo(text);
         BinaryPrimitives.WriteInt64BigEndian(text[LinkLength..], sequence);
         digest.CopyTo(text[(LinkLength + sizeof(long))..]);
-        return HMACSHA256.HashData(key, text);
+        return true;
     }
 }

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
+using System.Globalization;
 using System.Security.Cryptography;
 using Kms.Hsm;
 using Kmsd.Access;
@@ -18,10 +19,14 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     /// <summary>The operation of an entry that names what was erased.</summary>
     public const string PurgeOperation = "history.purge";
 
-    private const string InsertEntry = $"""
-        INSERT INTO history (sequence, salt, digest, link, {StoredEntry.EncodedColumns})
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
-        """;
+    private const string InsertInto = $"INSERT INTO history (sequence, salt, digest, link, {StoredEntry.EncodedColumns}) VALUES ";
+    private const int Columns = 18;
+
+    /// <summary>How many entries one statement takes in, where there are so many: what SQLite prepares for each statement costs as much as two rows.</summary>
+    private const int EntriesAtOnce = 16;
+
+    private static readonly string s_insertOne = InsertInto + Row(0);
+    private static readonly string s_insertMany = InsertInto + string.Join(", ", Enumerable.Range(0, EntriesAtOnce).Select(Row));
 
     private const string EraseEntry = """
         UPDATE history SET at = NULL, scope = NULL, store_id = NULL, tag = NULL, version = NULL, operation = NULL, principal = NULL,
@@ -375,15 +380,41 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     private void InsertAll(ReadOnlySpan<byte> records)
     {
+        Statement many = _database.Prepare(s_insertMany);
+        ReadOnlySpan<byte> bound = records;
+        int position = 1;
         while (HistoryRecord.TryRead(records, out HistoryRecord record))
         {
-            Insert(record);
+            position = Bind(many, position, record);
             records = records[record.Bytes.Length..];
+            if (position > EntriesAtOnce * Columns)
+            {
+                many.ExecuteBound();
+                position = 1;
+                bound = records;
+            }
+        }
+
+        while (HistoryRecord.TryRead(bound, out HistoryRecord record))
+        {
+            Insert(record);
+            bound = bound[record.Bytes.Length..];
         }
     }
 
-    private void Insert(HistoryRecord record) => _database.Prepare(InsertEntry).ExecuteEncoded(
-        record.Sequence, new Blobs(record.Salt, record.Digest, record.Link), record.Entry, RowEncoding.FieldsOfStart);
+    private void Insert(HistoryRecord record)
+    {
+        Statement one = _database.Prepare(s_insertOne);
+        _ = Bind(one, 1, record);
+        one.ExecuteBound();
+    }
+
+    private static int Bind(Statement insert, int position, HistoryRecord record) => insert.BindEncoded(
+        position, record.Sequence, new Blobs(record.Salt, record.Digest, record.Link), record.Entry, RowEncoding.FieldsOfStart);
+
+    /// <summary>The parameters of one of many rows.</summary>
+    private static string Row(int number) =>
+        $"({string.Join(", ", Enumerable.Range((number * Columns) + 1, Columns).Select(parameter => string.Create(CultureInfo.InvariantCulture, $"${parameter}")))})";
 
     private void DropNext()
     {

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Kms.Hsm;
 
 namespace Kmsd.History;
@@ -14,6 +15,10 @@ internal sealed class HistoryRatchet : IDisposable
     private SecretBytes? _staged;
     private long _stagedIndex;
 
+    // Of the key that linked last: keyed once, it serves all of that key's links.
+    private IncrementalHash? _mac;
+    private long _macIndex;
+
     /// <param name="first">The key of the first entries; stays the caller's, who zeroes it.</param>
     /// <param name="firstSequence">Of the first entry that the first key links.</param>
     /// <param name="sequence">Of the entry that comes next.</param>
@@ -26,8 +31,16 @@ internal sealed class HistoryRatchet : IDisposable
 
     public byte[] Link(ReadOnlySpan<byte> previous, long sequence, ReadOnlySpan<byte> digest)
     {
-        using SecretLease lease = KeyOf(HistoryChain.KeyIndex(_firstSequence, sequence)).Open();
-        return HistoryChain.Link(lease.Bytes, previous, sequence, digest);
+        long index = HistoryChain.KeyIndex(_firstSequence, sequence);
+        if (_mac is null || _macIndex != index)
+        {
+            using SecretLease lease = KeyOf(index).Open();
+            _mac?.Dispose();
+            _mac = IncrementalHash.CreateHMAC(HashAlgorithmName.SHA256, lease.Bytes);
+            _macIndex = index;
+        }
+
+        return HistoryChain.Link(_mac, previous, sequence, digest);
     }
 
     /// <summary>Older entries than the next one are committed, and never linked again.</summary>
@@ -42,11 +55,16 @@ internal sealed class HistoryRatchet : IDisposable
             _committed.Dispose();
             _committed = next;
             _committedIndex = index;
+            if (_macIndex < index)
+            {
+                DropMac();
+            }
         }
     }
 
     public void Dispose()
     {
+        DropMac();
         _staged?.Dispose();
         _committed.Dispose();
     }
@@ -75,6 +93,12 @@ internal sealed class HistoryRatchet : IDisposable
         }
 
         return current;
+    }
+
+    private void DropMac()
+    {
+        _mac?.Dispose(); // Clears what it made of the key.
+        _mac = null;
     }
 
     private SecretBytes KeyOf(long index)

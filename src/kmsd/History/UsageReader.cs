@@ -14,7 +14,7 @@ internal sealed class UsageReader(DatabaseReader database)
     // The text of the index, so that it is used.
     private const string SelectChanges = """
         SELECT at, operation FROM history
-        WHERE tag = $1 AND at < $2 AND outcome = 'ok' AND operation IN ('keys.create', 'keys.enable', 'keys.disable',
+        WHERE tag = $1 AND at < $2 AND outcome = 'ok' AND items = 0 AND operation IN ('keys.create', 'keys.enable', 'keys.disable',
             'keys.requestDeletion', 'keys.cancelDeletion', 'keys.deleteNow', 'deletion.automatic')
         ORDER BY sequence
         """;

@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Threading.Tasks.Sources;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
@@ -89,10 +90,9 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
         && key.FindVersion(use.Version) is KeyVersion version
         && version.MostEncryptions + (KeyLimits.EncryptionsReservedAtOnce / 2) > version.EncryptionsReserved;
 
-    private sealed class Request(UseRecorder recorder, KeyUse use) : WriteRequest
+    private sealed class Request(UseRecorder recorder, KeyUse use) : WriteRequest, IValueTaskSource
     {
-        private readonly TaskCompletionSource _completion = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
+        private ManualResetValueTaskSourceCore<bool> _completion = new() { RunContinuationsAsynchronously = true };
         private bool? _reserves;
 
         // Asked by the writer, whose thread alone may look at what is staged; once, so that it doesn't change within a batch.
@@ -100,12 +100,26 @@ internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history,
 
         public override bool MayBeDeferred => true;
 
-        public Task Completion => _completion.Task;
+        /// <summary>To be awaited once.</summary>
+        public ValueTask Completion => new(this, _completion.Version);
 
         public override void Apply() => recorder.Apply(use, IsChange);
 
-        public override void Succeed() => _completion.SetResult();
+        public override void Succeed() => _completion.SetResult(true);
+
+        public override void SucceedHere()
+        {
+            _completion.RunContinuationsAsynchronously = false;
+            _completion.SetResult(true);
+        }
 
         public override void Fail(Exception exception) => _completion.SetException(exception);
+
+        void IValueTaskSource.GetResult(short token) => _ = _completion.GetResult(token);
+
+        ValueTaskSourceStatus IValueTaskSource.GetStatus(short token) => _completion.GetStatus(token);
+
+        void IValueTaskSource.OnCompleted(Action<object?> continuation, object? state, short token, ValueTaskSourceOnCompletedFlags flags) =>
+            _completion.OnCompleted(continuation, state, token, flags);
     }
 }

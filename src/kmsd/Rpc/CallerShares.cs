@@ -4,7 +4,8 @@ namespace Kmsd.Rpc;
 
 /// <summary>
 /// How many requests of one user run at a time, over all his connections: many while he is alone, few while others ask as
-/// well. The rest wait in order, so that whoever asks for much waits for himself, and not everybody for him. Requests that
+/// well. The rest wait in order, so that whoever asks for much waits for himself, and not everybody for him; and while they
+/// wait, no more of his is read. Requests that
 /// end too slowly to be at work themselves, but wait for the token or read long, hold up none of their user's others.
 /// </summary>
 /// <param name="alone">While nobody else asks.</param>
@@ -91,6 +92,9 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
     {
         private readonly Lock _lock = new();
         private readonly Queue<TaskCompletionSource> _waiting = new();
+
+        // Connections that would read another request.
+        private readonly Queue<TaskCompletionSource> _reading = new();
         private int _running;
         private int _connections;
 
@@ -101,6 +105,9 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
         private bool _isTimed;
 
         public uint Uid => uid;
+
+        /// <summary>False while other users ask as well: then what this one sent together is taken up in turns with theirs.</summary>
+        public bool IsAlone => shares.MostRunning() == shares.MostAlone;
 
         public int Connections
         {
@@ -116,6 +123,28 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
                 {
                     return _running == 0 && _waiting.Count == 0;
                 }
+            }
+        }
+
+        /// <summary>Beside other users, waits while one of this user's requests waits for its turn: the next one couldn't run yet.</summary>
+        public Task TurnToReadAsync()
+        {
+            if (IsAlone)
+            {
+                return Task.CompletedTask;
+            }
+
+            lock (_lock)
+            {
+                if (_waiting.Count == 0)
+                {
+                    return Task.CompletedTask;
+                }
+
+                TaskCompletionSource turn = new(TaskCreationOptions.RunContinuationsAsynchronously);
+                _reading.Enqueue(turn);
+                LookLater();
+                return turn.Task;
             }
         }
 
@@ -173,6 +202,16 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
                 _running++;
                 turn.SetResult();
             }
+
+            // One for each that goes; all of them where there is room.
+            while (_waiting.Count == 0 && _reading.TryDequeue(out TaskCompletionSource? turn))
+            {
+                turn.SetResult();
+                if (most != shares.MostAlone)
+                {
+                    break;
+                }
+            }
         }
 
         /// <summary>Under the lock.</summary>
@@ -202,7 +241,7 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
                 }
 
                 _isTimed = false;
-                if (_waiting.Count > 0)
+                if (_waiting.Count + _reading.Count > 0)
                 {
                     LookLater();
                 }

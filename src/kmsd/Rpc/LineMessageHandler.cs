@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using Kms.Client.Protocol;
+using Kmsd.Storage;
 using StreamJsonRpc;
 using StreamJsonRpc.Protocol;
 
@@ -12,12 +13,20 @@ namespace Kmsd.Rpc;
 /// </summary>
 internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
 {
+    // Writes no line: it stands for the flush of lines that were held back, which only the library can put in turn with others.
+    private static readonly JsonRpcResult s_nothing = new();
+
     private readonly int _longestLine;
     private readonly RequestGate _gate;
     private readonly RpcMeter _meter;
     private readonly CancellationTokenSource _firstRequest;
+    private readonly CallerShares.Share _share;
+    private readonly LineBurst _burst;
 
     private int _toWrite;
+
+    // Behind the line that was taken last stands another whole one.
+    private bool _hasNext;
 
     // How much of the buffered line was searched for its end already.
     private long _searched;
@@ -29,9 +38,11 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     /// <param name="gate">What is in flight on this connection.</param>
     /// <param name="meter">Told what is refused here.</param>
     /// <param name="firstRequest">Cancelled when the first whole request takes too long; disarmed by it.</param>
+    /// <param name="share">Of whoever sends.</param>
+    /// <param name="writer">Writes what lines that came together do, together.</param>
     public LineMessageHandler(
         PipeReader input, PipeWriter output, IJsonRpcMessageTextFormatter formatter, int longestLine, RequestGate gate,
-        RpcMeter meter, CancellationTokenSource firstRequest)
+        RpcMeter meter, CancellationTokenSource firstRequest, CallerShares.Share share, Writer writer)
         : base(output, input, formatter)
     {
         NewLine = NewLineStyle.Lf;
@@ -39,6 +50,8 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         _gate = gate;
         _meter = meter;
         _firstRequest = firstRequest;
+        _share = share;
+        _burst = new LineBurst(this, writer);
     }
 
     /// <summary>What is about to be written: as long as more of it waits, nothing is flushed, so that answers leave together.</summary>
@@ -73,7 +86,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     {
         while (true)
         {
-            ReadResult read = await Reader!.ReadAsync(cancellationToken);
+            ReadResult read = await ReadMoreAsync(cancellationToken);
             if (read.IsCanceled)
             {
                 return await EndAsync(cancellationToken);
@@ -82,6 +95,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
             ReadOnlySequence<byte> buffer = read.Buffer;
             if (buffer.Slice(_searched).PositionOf((byte)'\n') is not SequencePosition end)
             {
+                _hasNext = false;
                 if (buffer.Length > _longestLine + 1)
                 {
                     return await RefuseLongLineAsync(buffer);
@@ -93,8 +107,15 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
                 }
 
                 _searched = buffer.Length;
-                Reader.AdvanceTo(buffer.Start, buffer.End);
+                Reader!.AdvanceTo(buffer.Start, buffer.End);
                 continue;
+            }
+
+            Task turn = _share.TurnToReadAsync();
+            if (!turn.IsCompleted)
+            {
+                _burst.Close();
+                await turn;
             }
 
             _searched = 0;
@@ -107,12 +128,37 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
             int length = (int)line.Length;
             byte[] text = ArrayPool<byte>.Shared.Rent(length);
             line.CopyTo(text);
-            Reader.AdvanceTo(buffer.GetPosition(1, end));
+            SequencePosition next = buffer.GetPosition(1, end);
+            _hasNext = buffer.Slice(next).PositionOf((byte)'\n') is not null;
+            Reader!.AdvanceTo(next);
+            if (_hasNext && _share.IsAlone)
+            {
+                _burst.Open();
+            }
+
             if (await TakeAsync(text, length, cancellationToken) is JsonRpcMessage message)
             {
                 return message;
             }
         }
+    }
+
+    /// <summary>What stands in the buffer, or what comes next. Where no whole line stands there the burst is over.</summary>
+    private async ValueTask<ReadResult> ReadMoreAsync(CancellationToken cancellationToken)
+    {
+        if (_hasNext)
+        {
+            return await Reader!.ReadAsync(cancellationToken);
+        }
+
+        _burst.Close();
+        ValueTask<ReadResult> reading = Reader!.ReadAsync(cancellationToken);
+        if (reading.IsCompleted && ThreadPool.PendingWorkItemCount > 0)
+        {
+            await Task.Yield(); // Whoever sends without end takes turns with others.
+        }
+
+        return await reading;
     }
 
     /// <summary>The message in a line; null if it was answered or dropped. What it does with a request's text, the gate undoes.</summary>
@@ -136,7 +182,13 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
                 await RefuseAsync(default, KmsErrorCode.InvalidRequest, "A request with this id is still in flight.");
                 return null;
             case Envelope.Verdict.Run:
-                await _gate.EnterAsync(envelope.Id, length + envelope.Method!.AnswerBytes, text, cancellationToken);
+                ValueTask entering = _gate.EnterAsync(envelope.Id, length + envelope.Method!.AnswerBytes, text, cancellationToken);
+                if (!entering.IsCompleted)
+                {
+                    _burst.Close(); // There is room when it has been answered.
+                }
+
+                await entering;
                 _firstRequest.CancelAfter(Timeout.InfiniteTimeSpan);
                 return Formatter.Deserialize(
                     envelope.NeedsParams ? envelope.Complete(line.Span) : new ReadOnlySequence<byte>(line));
@@ -153,6 +205,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     /// <summary>Nothing more is read; what is in flight is answered before the connection ends.</summary>
     private async ValueTask<JsonRpcMessage?> EndAsync(CancellationToken cancellationToken)
     {
+        _burst.Close();
         try
         {
             await _gate.DrainAsync(ConnectionLimits.DrainTime, cancellationToken);
@@ -174,8 +227,39 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
 
     private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message)
     {
+        _burst.Close();
         _meter.Refused(null, code);
         return SendAsync(new JsonRpcError { RequestId = id.IsEmpty ? RequestId.Null : id, Error = RpcError.Make(code, message) }, DisposalToken);
+    }
+
+    protected override void DisposeReader()
+    {
+        _burst.Close();
+        base.DisposeReader();
+    }
+
+    protected override void Write(JsonRpcMessage content, CancellationToken cancellationToken)
+    {
+        if (!ReferenceEquals(content, s_nothing))
+        {
+            base.Write(content, cancellationToken);
+        }
+    }
+
+    /// <summary>Sends what was written and held back.</summary>
+    private async Task FlushAnswersAsync()
+    {
+        try
+        {
+            await WriteAsync(s_nothing, DisposalToken);
+        }
+#pragma warning disable CA1031 // Whatever it was, this connection ends by it, and no other.
+        catch (Exception)
+#pragma warning restore CA1031
+        {
+            Withdraw();
+            StopReading();
+        }
     }
 
     private static ReadOnlySequence<byte> WithoutCarriageReturn(ReadOnlySequence<byte> line)
@@ -187,5 +271,13 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
 
         ReadOnlySequence<byte> last = line.Slice(line.Length - 1);
         return last.FirstSpan[0] == (byte)'\r' ? line.Slice(0, line.Length - 1) : line;
+    }
+
+    /// <summary>Lines that came together: their answers leave by one write.</summary>
+    private sealed class LineBurst(LineMessageHandler handler, Writer writer) : Burst(writer)
+    {
+        protected override void BeginAnswers() => handler.Announce();
+
+        protected override void EndAnswers() => _ = handler.FlushAnswersAsync();
     }
 }

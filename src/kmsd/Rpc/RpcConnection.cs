@@ -6,6 +6,7 @@ using Kmsd.Access;
 using Kmsd.Audit;
 using Kmsd.Keys;
 using Kmsd.Notifications;
+using Kmsd.Storage;
 using Microsoft.Extensions.Logging;
 using PolyType;
 using StreamJsonRpc;
@@ -60,8 +61,8 @@ internal sealed class RpcConnection : IAsyncDisposable
         _handler = new LineMessageHandler(
             PipeReader.Create(_stream, new StreamPipeReaderOptions(ClearingMemoryPool.Instance, leaveOpen: true, useZeroByteReads: true)),
             PipeWriter.Create(_stream, new StreamPipeWriterOptions(ClearingMemoryPool.Instance, leaveOpen: true)),
-            formatter, limits.LongestLine, _gate, service.Meter, _firstRequest);
-        _rpc = new ServerRpc(_handler, _gate, service.Meter, log);
+            formatter, limits.LongestLine, _gate, service.Meter, _firstRequest, _share, service.Writer);
+        _rpc = new ServerRpc(_handler, _gate, service.Meter, log) { SynchronizationContext = new DispatchContext() };
         RequestGuard guard = new(caller, _share, service.Limiter, service.Catalogue, service.Refusals, service.Meter);
         _rpc.AddLocalRpcTarget(RpcTargetMetadata.FromShape<IKmsRpc>(), new KmsRpcTarget(service.Operations, caller, guard, Subscribe), null);
     }
@@ -80,7 +81,7 @@ internal sealed class RpcConnection : IAsyncDisposable
 
     /// <summary>Everything that connections share.</summary>
     internal sealed record Service(
-        Operations Operations, CatalogueLedger Catalogue, RefusalRecorder Refusals, CallerShares Shares, CostLimiter Limiter, NoticeHub Notices, RpcMeter Meter);
+        Operations Operations, Writer Writer, CatalogueLedger Catalogue, RefusalRecorder Refusals, CallerShares Shares, CostLimiter Limiter, NoticeHub Notices, RpcMeter Meter);
 
     public async ValueTask DisposeAsync()
     {

@@ -89,7 +89,7 @@ internal static class Schema
             context_digest BLOB, salt BLOB, digest BLOB NOT NULL, link BLOB NOT NULL, purged_by INTEGER) STRICT;
         CREATE INDEX history_by_key ON history (tag, sequence) WHERE tag IS NOT NULL;
         CREATE INDEX history_by_store ON history (store_id, sequence) WHERE tag IS NULL AND salt IS NOT NULL;
-        CREATE INDEX history_of_states ON history (tag, sequence) WHERE operation IN ('keys.create', 'keys.enable', 'keys.disable',
+        CREATE INDEX history_of_states ON history (tag, sequence) WHERE items = 0 AND operation IN ('keys.create', 'keys.enable', 'keys.disable',
             'keys.requestDeletion', 'keys.cancelDeletion', 'keys.deleteNow', 'deletion.automatic');
         CREATE TABLE history_segments (
             generation INTEGER PRIMARY KEY, first_sequence INTEGER NOT NULL, last_sequence INTEGER, checkpoint BLOB,

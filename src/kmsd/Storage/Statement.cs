@@ -33,40 +33,48 @@ internal sealed class Statement(SqliteConnection connection, string sql)
         return this;
     }
 
-    /// <summary>Runs with what comes as bytes, without making objects of it: the way of every use.</summary>
+    /// <summary>Binds a row that comes as bytes, without making objects of it: the way of every use.</summary>
+    /// <param name="position">Of the row's first parameter, from 1.</param>
     /// <param name="number">The first parameter.</param>
     /// <param name="blobs">The next ones.</param>
     /// <param name="encoding">The last ones: the fields of a row's encoding.</param>
     /// <param name="skipped">How many fields of it are left out at its beginning.</param>
-    public void ExecuteEncoded(long number, Blobs blobs, ReadOnlySpan<byte> encoding, int skipped)
+    /// <returns>The position of the next row's first parameter.</returns>
+    public int BindEncoded(int position, long number, Blobs blobs, ReadOnlySpan<byte> encoding, int skipped)
+    {
+        sqlite3_stmt statement = _prepared ??= Prepare();
+        Check(raw.sqlite3_bind_int64(statement, position++, number));
+        Check(raw.sqlite3_bind_blob(statement, position++, blobs.First));
+        Check(raw.sqlite3_bind_blob(statement, position++, blobs.Second));
+        Check(raw.sqlite3_bind_blob(statement, position++, blobs.Third));
+        RowEncoding.FieldReader fields = RowEncoding.Read(encoding);
+        while (fields.MoveNext())
+        {
+            if (skipped > 0)
+            {
+                skipped--;
+                continue;
+            }
+
+            Check(fields switch
+            {
+                { IsNull: true } => raw.sqlite3_bind_null(statement, position),
+                { IsNumber: true } => raw.sqlite3_bind_int64(statement, position, fields.Integer),
+                { IsText: true } => raw.sqlite3_bind_text(statement, position, fields.Value),
+                _ => raw.sqlite3_bind_blob(statement, position, fields.Value),
+            });
+            position++;
+        }
+
+        return position;
+    }
+
+    /// <summary>Runs with what was bound by <see cref="BindEncoded"/>.</summary>
+    public void ExecuteBound()
     {
         sqlite3_stmt statement = _prepared ??= Prepare();
         try
         {
-            Check(raw.sqlite3_bind_int64(statement, 1, number));
-            Check(raw.sqlite3_bind_blob(statement, 2, blobs.First));
-            Check(raw.sqlite3_bind_blob(statement, 3, blobs.Second));
-            Check(raw.sqlite3_bind_blob(statement, 4, blobs.Third));
-            int position = 5;
-            RowEncoding.FieldReader fields = RowEncoding.Read(encoding);
-            while (fields.MoveNext())
-            {
-                if (skipped > 0)
-                {
-                    skipped--;
-                    continue;
-                }
-
-                Check(fields switch
-                {
-                    { IsNull: true } => raw.sqlite3_bind_null(statement, position),
-                    { IsNumber: true } => raw.sqlite3_bind_int64(statement, position, fields.Integer),
-                    { IsText: true } => raw.sqlite3_bind_text(statement, position, fields.Value),
-                    _ => raw.sqlite3_bind_blob(statement, position, fields.Value),
-                });
-                position++;
-            }
-
             Step(statement);
         }
         finally

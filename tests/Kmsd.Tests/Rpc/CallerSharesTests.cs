@@ -43,6 +43,26 @@ public sealed class CallerSharesTests
     }
 
     [Fact]
+    public void Beside_others_no_more_is_read_of_whoever_has_requests_waiting()
+    {
+        CallerShares shares = new(alone: 64, besideOthers: 1, new StoppedClock());
+        CallerShares.Share greedy = shares.Join(s_first);
+        _ = greedy.EnterAsync();
+        Assert.True(greedy.TurnToReadAsync().IsCompletedSuccessfully); // He is alone.
+        _ = shares.Join(s_second).EnterAsync();
+        Assert.True(greedy.TurnToReadAsync().IsCompletedSuccessfully); // None of his waits.
+        Task waiting = greedy.EnterAsync();
+        Task[] reading = [greedy.TurnToReadAsync(), greedy.TurnToReadAsync()];
+        Assert.All(reading, task => Assert.False(task.IsCompleted));
+
+        greedy.Leave();
+        Assert.True(waiting.IsCompletedSuccessfully);
+        Assert.Equal([true, false], reading.Select(task => task.IsCompletedSuccessfully));
+        greedy.Leave();
+        Assert.True(reading[1].IsCompletedSuccessfully);
+    }
+
+    [Fact]
     public void Who_hangs_up_and_comes_back_comes_back_to_what_he_has_running()
     {
         CallerShares shares = new(alone: 1, besideOthers: 1, new StoppedClock());
@@ -88,17 +108,5 @@ public sealed class CallerSharesTests
 
         Assert.False(next.IsCompleted);
         await next.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
-    }
-
-    /// <summary>Time stands unless it is moved; timers are the system's.</summary>
-    private sealed class StoppedClock : TimeProvider
-    {
-        private long _ticks = 1;
-
-        public override long TimestampFrequency => TimeSpan.TicksPerSecond;
-
-        public override long GetTimestamp() => _ticks;
-
-        public void Advance(TimeSpan time) => _ticks += time.Ticks;
     }
 }
