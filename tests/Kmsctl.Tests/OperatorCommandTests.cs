@@ -137,6 +137,32 @@ public sealed class OperatorCommandTests : IDisposable
         Assert.Contains("'kmsd restore' may refuse this backup. Keep the older ones", run.Errors, StringComparison.Ordinal);
     }
 
+    /// <summary>A restored backup of its time needs the old generation's shares, so an operator must see where they lie.</summary>
+    [Fact]
+    public async Task Who_holds_shares_of_an_old_generation_is_shown_beside_those_of_the_current_one()
+    {
+        await using var records = new RecordsDaemon { HasShares = true };
+        Run run = await Console.RunAsync(records.Daemon, "root", "status");
+        Assert.Equal(
+            [
+                "custody\tset 0b0b, any 1 of 1 shares",
+                "shares last proven\t2026-11-20T00:00:00Z",
+                "share 1\tAda Byron; paper, serial M-1; seal S-2; safe 1, Berlin; proven 2026-11-20T00:00:00Z",
+                "versions under it\t4 of 7",
+                "generation 1\told, from the ceremony, made 2025-11-20T00:00:00Z, carries 3 versions",
+                "generation 1 custody\tset 0a0a, any 1 of 1 shares",
+                "generation 1 shares last proven\t2026-11-10T00:00:00Z",
+                "generation 1 share 1\tAda Byron; paper, serial M-1; seal S-1; safe 1, Berlin; proven 2026-11-10T00:00:00Z",
+                "generation 2\tcurrent, from the ceremony, made 2026-11-20T00:00:00Z, carries 4 versions",
+            ],
+            run.Text.TrimEnd().Split('\n').Skip(4));
+        Assert.Contains("generation 1 custody", (await Console.RunOnTerminalAsync(records.Daemon, "root", "status")).Text, StringComparison.Ordinal);
+        var json = System.Text.Json.JsonElement.Parse((await Console.RunAsync(records.Daemon, "root", "status", "--json")).Text);
+        Assert.Equal(
+            ["0a0a", "0b0b"],
+            json.GetProperty("generations").EnumerateArray().Select(one => one.GetProperty("custody").GetProperty("set").GetString()));
+    }
+
     /// <summary>No role on a key makes anybody an operator.</summary>
     [Theory]
     [InlineData("backup", "backup.create", "Only operators may do this ([access] operators in the configuration).", "ask an operator")]

@@ -46,7 +46,7 @@ internal sealed class ReadStatus(
                     Origin = current.Origin,
                     CreatedAt = current.CreatedAt,
                     RotateBy = current.RotateBy,
-                    Custody = rootStatus.Custody,
+                    Custody = current.Custody,
                 },
                 Weaknesses = [.. Weaknesses(isOverdue)],
                 Connections = connections.Count,
