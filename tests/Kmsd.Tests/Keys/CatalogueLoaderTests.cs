@@ -185,6 +185,19 @@ public sealed class CatalogueLoaderTests
         Assert.Equal(ExitCode.Configuration, refusal.ExitCode);
     }
 
+    [Theory]
+    [InlineData("UPDATE instance SET anchored = 7")]
+    [InlineData("UPDATE instance SET lineage = zeroblob(3)")]
+    [InlineData("UPDATE instance SET instance_id = zeroblob(3)")]
+    public async Task Of_an_instance_row_that_cannot_be_one_the_same_is_said_whatever_is_wrong_with_it(string sql)
+    {
+        await using Daemon daemon = await WithTwoKeysAsync();
+        await daemon.TamperAsync(sql);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
+        Assert.Equal(
+            (ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup."), (refusal.ExitCode, refusal.Message));
+    }
+
     [Fact]
     public async Task What_was_not_changed_loads_without_a_word()
     {
