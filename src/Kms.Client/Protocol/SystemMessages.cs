@@ -27,6 +27,9 @@ public sealed class StatusResult
     /// <summary>What is weak in this installation, a sentence each; operators only.</summary>
     public string[]? Weaknesses { get; init; }
 
+    /// <summary>What isn't served because what is stored of it doesn't verify; operators only, null if there is nothing.</summary>
+    public QuarantineDescription? Quarantine { get; init; }
+
     /// <summary>Open connections; operators only.</summary>
     public int? Connections { get; init; }
 
@@ -39,6 +42,19 @@ public sealed class MetricsResult
 {
     /// <summary>In Prometheus' text format, version 0.0.4.</summary>
     public required string Text { get; init; }
+}
+
+/// <summary>What isn't served: what is stored of it was changed from outside. A backup brings it back (<c>kmsd restore</c>).</summary>
+public sealed class QuarantineDescription
+{
+    /// <summary>How many keys, not counting those of stores that are in quarantine as a whole.</summary>
+    public required long Keys { get; init; }
+
+    /// <summary>Their tags; the first 100.</summary>
+    public required string[] Tags { get; init; }
+
+    /// <summary>The names of stores of which nothing is served; the first 100.</summary>
+    public required string[] Stores { get; init; }
 }
 
 /// <summary>The root key as operators see it.</summary>
