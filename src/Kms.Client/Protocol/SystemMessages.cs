@@ -122,4 +122,27 @@ public sealed class ErrorDetail
 
     /// <summary>The id under which the journal explains an internal error.</summary>
     public string? Incident { get; init; }
+
+    /// <summary>What the refusal is about, where it is one thing that the caller can look at: <see cref="KmsException.OfKey"/>.</summary>
+    public string? Subject { get; init; }
+
+    /// <summary>
+    /// Who may do it, where no role on a key or in a store allows it: <see cref="KmsException.OperatorRole"/> or
+    /// <see cref="KmsException.RootAdministratorRole"/>.
+    /// </summary>
+    public string? RequiredRole { get; init; }
+
+    /// <summary>What crosses the socket of a refusal.</summary>
+    /// <param name="refusal">The refusal.</param>
+    public static ErrorDetail Of(KmsException refusal)
+    {
+        ArgumentNullException.ThrowIfNull(refusal);
+        return new ErrorDetail
+        {
+            Reason = refusal.Code.ToReason(),
+            RetryAfterMs = (long?)refusal.RetryAfter?.TotalMilliseconds,
+            Subject = refusal.Subject,
+            RequiredRole = refusal.RequiredRole,
+        };
+    }
 }
