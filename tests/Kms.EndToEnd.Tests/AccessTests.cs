@@ -49,6 +49,22 @@ public sealed class AccessTests(ServingFixture serving) : IClassFixture<ServingF
         }
     }
 
+    /// <summary>kmsctl reads whom to ask from the data of the error, as the daemon sends it.</summary>
+    [Fact]
+    public async Task Who_is_refused_is_told_whom_to_ask()
+    {
+        SkipUnlessRoot();
+        Finished backup = await AsAsync(Stranger, null, [], "backup");
+        Assert.Equal(Forbidden, backup.ExitCode);
+        Assert.Contains("ask an operator to do it", backup.Error, StringComparison.Ordinal);
+        Finished root = await AsAsync(Stranger, null, [], "root", "status");
+        Assert.Equal(Forbidden, root.ExitCode);
+        Assert.Contains("ask a root administrator to do it", root.Error, StringComparison.Ordinal);
+        Finished absent = await AsAsync(Stranger, null, [], "key", "show", "absent");
+        Assert.Equal(NotFound, absent.ExitCode);
+        Assert.Contains("See 'kmsctl key list'", absent.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_right_of_a_supplementary_group_counts()
     {

@@ -202,6 +202,10 @@ public sealed class CustodyTests : IAsyncLifetime
         Assert.Equal(2, root.GetProperty("generation").GetInt64());
         Assert.Equal("ceremony", root.GetProperty("origin").GetString());
         Assert.Equal(3, root.GetProperty("custody").GetProperty("shares").GetArrayLength());
+        JsonElement[] custody = [.. root.GetProperty("generations").EnumerateArray().Select(one => one.GetProperty("custody"))];
+        Assert.Equal([3, 3], custody.Select(one => one.GetProperty("shares").GetArrayLength()));
+        Assert.NotEqual(custody[0].GetProperty("set").GetString(), custody[1].GetProperty("set").GetString());
+        Assert.Equal(root.GetProperty("custody").GetProperty("set").GetString(), custody[1].GetProperty("set").GetString());
         Assert.Equal("kept"u8.ToArray(), await client.DecryptAsync("kept", ciphertext));
         for (int i = 0; (root = await client.ResultAsync("root.status")).GetProperty("rewrap").GetProperty("done").GetInt64() != 1; i++)
         {

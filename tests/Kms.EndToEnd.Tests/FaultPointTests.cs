@@ -243,6 +243,97 @@ public sealed class FaultPointTests
         Assert.Equal(78, (await host.RefusedAsync()).ExitCode);
     }
 
+    /// <summary>The note of it stays when what recorded it dies, and the next one finds it: also where the database went back to after the record.</summary>
+    [Theory]
+    [InlineData("writer.before-commit:1", false, false)]
+    [InlineData("writer.after-commit:1", true, true)]
+    [InlineData("accept.after-anchor:1", true, true)]
+    [InlineData("accept.before-notes:1", true, true)]
+    [InlineData("accept.before-notes:1", true, false)]
+    public async Task An_opening_of_custody_is_recorded_once_wherever_a_recovery_dies(string point, bool isMade, bool goesBackAgain)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        await ChangeAsync(host, "before");
+        File.Copy(host.Database, host.Path + "/old.db");
+        await ChangeAsync(host, "after");
+        File.Copy(host.Path + "/old.db", host.Database, overwrite: true);
+        string note = NoteOpening(host);
+        string[] recover = ["recover", "--accept-rollback", "--reason", "a test", "--yes"];
+        Assert.Equal(137, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, recover)).ExitCode);
+        Assert.True(File.Exists(note));
+        if (goesBackAgain)
+        {
+            await ChangeAsync(host, "then");
+            File.Copy(host.Database, host.Path + "/then.db");
+            await ChangeAsync(host, "more");
+            File.Copy(host.Path + "/then.db", host.Database, overwrite: true);
+        }
+
+        Finished again = await host.KmsdAsync(recover);
+        Assert.True(again.ExitCode == 0, again.Error);
+        Assert.Equal(isMade && !goesBackAgain, again.Output.Contains("nothing to recover", StringComparison.Ordinal));
+        Assert.Equal(!isMade, again.Output.Contains("To be recorded: custody was opened", StringComparison.Ordinal));
+        Assert.False(File.Exists(note));
+        await IsRecordedOnceAsync(host);
+    }
+
+    /// <summary>Run again with the backup from before it, or with one from after it.</summary>
+    [Theory]
+    [InlineData("restore.in-place:1", false)]
+    [InlineData("accept.after-anchor:1", false)]
+    [InlineData("accept.before-notes:1", false)]
+    [InlineData("restore.in-place:1", true)]
+    [InlineData("accept.before-notes:1", true)]
+    public async Task An_opening_of_custody_is_recorded_once_wherever_a_restore_dies(string point, bool isLaterBackup)
+    {
+        await using Installation host = await Installation.MakeAsync();
+        string[] restore = await ChangeAfterBackupAsync(host, isRotated: false);
+        string note = NoteOpening(host);
+        Assert.Equal(137, (await host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = point }, restore)).ExitCode);
+        Assert.True(File.Exists(note));
+        if (isLaterBackup)
+        {
+            await using Daemon daemon = await host.StartAsync();
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            _ = await wire.ResultAsync("backup.create", """{"path":"two.db"}""");
+            _ = await daemon.StopAsync();
+            restore[1] = restore[1].Replace("one.db", "two.db", StringComparison.Ordinal);
+        }
+
+        Finished again = await host.KmsdAsync(restore);
+        Assert.True(again.ExitCode == 0, again.Error);
+        Assert.Equal(!isLaterBackup, again.Output.Contains("To be recorded: custody was opened", StringComparison.Ordinal));
+        Assert.False(File.Exists(note));
+        await IsRecordedOnceAsync(host);
+    }
+
+    private static async Task ChangeAsync(Installation host, string key)
+    {
+        await using Daemon daemon = await host.StartAsync();
+        await using Wire wire = await Wire.ConnectAsync(host.Socket);
+        _ = await wire.MakeKeyAsync(key);
+        Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+    }
+
+    /// <summary>As 'kmsd root restore' leaves it.</summary>
+    private static string NoteOpening(Installation host)
+    {
+        string path = Path.Combine(host.State, "custody-opened");
+        File.WriteAllText(path, "1764000000123\t1\troot generation 1, set 1a2b; token lost; present: Ada Byron\t1\tS-2\n");
+        return path;
+    }
+
+    private static async Task IsRecordedOnceAsync(Installation host)
+    {
+        await using Daemon daemon = await host.StartAsync();
+        await using Wire reader = await Wire.ConnectAsync(host.Socket);
+        Assert.Equal(1, (await reader.ResultAsync("history.list", """{"scope":"root","operation":"root.restore"}""")).GetProperty("entries").GetArrayLength());
+        Assert.Equal(
+            1, (await reader.ResultAsync("notifications.list")).GetProperty("notifications").EnumerateArray().Count(one => one.GetProperty("kind").GetString() == "custody.opened"));
+        Assert.True((await reader.ResultAsync("history.verify")).GetProperty("ok").GetBoolean());
+        Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
+    }
+
     /// <summary>A backup, and after it a key, and a rotation of the root key.</summary>
     private static async Task<string[]> ChangeAfterBackupAsync(Installation host, bool isRotated)
     {

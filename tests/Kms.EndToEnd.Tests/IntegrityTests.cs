@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Kms.EndToEnd.Tests.Support;
 
 namespace Kms.EndToEnd.Tests;
@@ -16,10 +17,11 @@ public sealed class IntegrityTests
     public async Task A_changed_row_takes_its_key_out_of_service_and_no_other(string sql)
     {
         await using Installation host = await Installation.MakeAsync();
+        string tag;
         await using (Daemon daemon = await host.StartAsync())
         {
             await using Wire wire = await Wire.ConnectAsync(host.Socket);
-            string tag = await wire.MakeKeyAsync("victim");
+            tag = await wire.MakeKeyAsync("victim");
             _ = await wire.MakeKeyAsync("bystander");
             _ = await wire.EncryptAsync("victim", "x"u8.ToArray());
             Assert.Equal(0, (await daemon.StopAsync()).ExitCode);
@@ -37,7 +39,14 @@ public sealed class IntegrityTests
 
         string ciphertext = await client.EncryptAsync("bystander", "y"u8.ToArray());
         Assert.Equal("y"u8.ToArray(), await client.DecryptAsync("bystander", ciphertext));
-        Assert.Equal("degraded", (await client.ResultAsync("system.status")).GetProperty("status").GetString());
+        JsonElement status = await client.ResultAsync("system.status");
+        Assert.Equal("degraded", status.GetProperty("status").GetString());
+        Assert.Equal(1, status.GetProperty("quarantine").GetProperty("keys").GetInt64());
+        Assert.Equal(tag, Assert.Single(status.GetProperty("quarantine").GetProperty("tags").EnumerateArray()).GetString());
+        Assert.Contains($"key in quarantine\t{tag}", (await host.KmsctlAsync("status")).Output, StringComparison.Ordinal);
+        Finished doctor = await host.KmsctlAsync("doctor");
+        Assert.Equal(1, doctor.ExitCode);
+        Assert.Contains($"key {tag}\t", doctor.Output, StringComparison.Ordinal);
     }
 
     /// <summary>Rows that were added, removed or named otherwise, or whose codes were replaced, aren't the set that the database's head vouches for.</summary>

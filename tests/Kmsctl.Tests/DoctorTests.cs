@@ -88,6 +88,32 @@ public sealed class DoctorTests
     }
 
     [Fact]
+    public async Task What_is_in_quarantine_is_named_with_what_to_do_and_it_ends_with_1()
+    {
+        await using FakeDaemon daemon = Start(
+            keys: 0, isOperator: true, members: [("uid:0", "root", "manager")], grants: null,
+            quarantine: $$"""{"keys":101,"tags":["{{Tag}}"],"stores":["sh\u001bop"]}""");
+        Run run = await Console.RunAsync(daemon, "doctor");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Equal(
+            [
+                "store sh\\u001Bop\t-\t-\tin quarantine, so not served: what is stored of it was changed from outside",
+                $"key {Tag}\t-\t-\tin quarantine, so not served: what is stored of it was changed from outside",
+            ],
+            run.Text.TrimEnd().Split('\n'));
+        Assert.EndsWith(
+            "kmsctl: 101 keys and 1 store in quarantine: find out who wrote to the database, and put it back from a backup (kmsd restore FILE).\n", run.Errors, StringComparison.Ordinal);
+        Run json = await Console.RunAsync(daemon, "doctor", "--json");
+        Assert.Equal(1, json.ExitCode);
+        Assert.Equal(Tag, JsonElement.Parse(json.Text).GetProperty("quarantine").GetProperty("tags")[0].GetString());
+
+        Run status = await Console.RunAsync(daemon, "status");
+        Assert.Equal(0, status.ExitCode);
+        Assert.Contains($"keys in quarantine\t101\nkey in quarantine\t{Tag}\nstore in quarantine\tsh\\u001Bop\n", status.Text, StringComparison.Ordinal);
+        Assert.Contains(Tag, (await Console.RunAsync(daemon, "status", "--json")).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_refusal_that_says_nothing_of_rights_ends_it()
     {
         await using FakeDaemon daemon = new(call => FakeDaemon.Error(call, """{"code":10,"message":"Not now.","data":{"reason":"storageUnavailable"}}"""));
@@ -162,10 +188,14 @@ public sealed class DoctorTests
 
     /// <summary>A daemon with a store <c>shop</c>, whose keys all have the same grants; null: the caller may not see them.</summary>
     private static FakeDaemon Start(
-        int keys, bool isOperator, (string Principal, string? Display, string Role)[]? members, (string Principal, string? Display, string Role)[]? grants) => new(call =>
+        int keys, bool isOperator, (string Principal, string? Display, string Role)[]? members, (string Principal, string? Display, string Role)[]? grants,
+        string? quarantine = null) => new(call =>
     {
         string? result = call.Method switch
         {
+            "system.status" => $$"""
+                {"status":"ok","version":"1","token":"ok","database":"ok"{{(quarantine is null ? "" : $",\"quarantine\":{quarantine}")}}}
+                """,
             "stores.list" => $$"""
                 {"stores":[{{(isOperator ? $"{Store("default", "")}," : "")}}{{Store("shop", ",\"myRole\":\"manager\"")}}]}
                 """,

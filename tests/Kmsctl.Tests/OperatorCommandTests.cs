@@ -137,15 +137,41 @@ public sealed class OperatorCommandTests : IDisposable
         Assert.Contains("'kmsd restore' may refuse this backup. Keep the older ones", run.Errors, StringComparison.Ordinal);
     }
 
+    /// <summary>A restored backup of its time needs the old generation's shares, so an operator must see where they lie.</summary>
+    [Fact]
+    public async Task Who_holds_shares_of_an_old_generation_is_shown_beside_those_of_the_current_one()
+    {
+        await using var records = new RecordsDaemon { HasShares = true };
+        Run run = await Console.RunAsync(records.Daemon, "root", "status");
+        Assert.Equal(
+            [
+                "custody\tset 0b0b, any 1 of 1 shares",
+                "shares last proven\t2026-11-20T00:00:00Z",
+                "share 1\tAda Byron; paper, serial M-1; seal S-2; safe 1, Berlin; proven 2026-11-20T00:00:00Z",
+                "versions under it\t4 of 7",
+                "generation 1\told, from the ceremony, made 2025-11-20T00:00:00Z, carries 3 versions",
+                "generation 1 custody\tset 0a0a, any 1 of 1 shares",
+                "generation 1 shares last proven\t2026-11-10T00:00:00Z",
+                "generation 1 share 1\tAda Byron; paper, serial M-1; seal S-1; safe 1, Berlin; proven 2026-11-10T00:00:00Z",
+                "generation 2\tcurrent, from the ceremony, made 2026-11-20T00:00:00Z, carries 4 versions",
+            ],
+            run.Text.TrimEnd().Split('\n').Skip(4));
+        Assert.Contains("generation 1 custody", (await Console.RunOnTerminalAsync(records.Daemon, "root", "status")).Text, StringComparison.Ordinal);
+        var json = System.Text.Json.JsonElement.Parse((await Console.RunAsync(records.Daemon, "root", "status", "--json")).Text);
+        Assert.Equal(
+            ["0a0a", "0b0b"],
+            json.GetProperty("generations").EnumerateArray().Select(one => one.GetProperty("custody").GetProperty("set").GetString()));
+    }
+
     /// <summary>No role on a key makes anybody an operator.</summary>
     [Theory]
-    [InlineData("backup", "backup.create", "Only operators may do this ([access] operators in the configuration).", "ask an operator")]
-    [InlineData("root status", "root.status", "Only root administrators may do this ([root] administrators in the configuration).", "ask a root administrator")]
-    public async Task Who_isnt_an_operator_isnt_sent_to_the_manager_of_a_key(string line, string method, string message, string advice)
+    [InlineData("backup", "backup.create", "operator", "ask an operator")]
+    [InlineData("root status", "root.status", "rootAdministrator", "ask a root administrator")]
+    public async Task Who_isnt_an_operator_isnt_sent_to_the_manager_of_a_key(string line, string method, string role, string advice)
     {
         await using var records = new RecordsDaemon
         {
-            Refusal = (method, $$"""{"code":2,"message":"{{message}}","data":{"reason":"forbidden"} }"""),
+            Refusal = (method, $$"""{"code":2,"message":"That isn't yours.","data":{"reason":"forbidden","requiredRole":"{{role}}"} }"""),
         };
         Run run = await Console.RunAsync(records.Daemon, line.Split(' '));
         Assert.Equal(12, run.ExitCode);
@@ -153,17 +179,20 @@ public sealed class OperatorCommandTests : IDisposable
         Assert.DoesNotContain("grant add", run.Errors, StringComparison.Ordinal);
     }
 
+    /// <summary>What the daemon says for programs decides, never its sentence.</summary>
     [Theory]
-    [InlineData("You ask for too much; try again in 55 ms.", "kmsctl: You ask for too much; try again in 55 ms.\n")]
-    [InlineData("There are too many.", "kmsctl: There are too many. Try again in 1 s.\n")]
-    public async Task When_to_try_again_is_said_once(string message, string errors)
+    [InlineData("""{"code":1,"message":"Gone.","data":{"reason":"notFound","subject":"key"}}""", "Gone. See 'kmsctl key list' and 'kmsctl whoami' for what you may use.")]
+    [InlineData("""{"code":1,"message":"There is no such key.","data":{"reason":"notFound"}}""", "There is no such key.")]
+    [InlineData("""{"code":3,"message":"It rests.","data":{"reason":"invalidState","subject":"key"}}""", "It rests. See 'kmsctl key show'.")]
+    [InlineData("""{"code":3,"message":"The key 'mail' rests.","data":{"reason":"invalidState","subject":"something later"}}""", "The key 'mail' rests.")]
+    [InlineData("""{"code":2,"message":"Only operators may do this.","data":{"reason":"forbidden"}}""", "Only operators may do this. Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).")]
+    [InlineData("""{"code":8,"message":"There are too many.","data":{"reason":"limitExceeded","retryAfterMs":55}}""", "There are too many. Try again in 1 s.")]
+    [InlineData("""{"code":8,"message":"There are too many.","data":{"reason":"limitExceeded"}}""", "There are too many.")]
+    public async Task What_to_do_follows_from_the_data_of_the_error(string error, string sentence)
     {
-        await using var records = new RecordsDaemon
-        {
-            Refusal = ("stores.list", $$"""{"code":8,"message":"{{message}}","data":{"reason":"limitExceeded","retryAfterMs":55} }"""),
-        };
+        await using var records = new RecordsDaemon { Refusal = ("stores.list", error) };
         Run run = await Console.RunAsync(records.Daemon, "store", "list");
-        Assert.Equal((18, errors), (run.ExitCode, run.Errors));
+        Assert.Equal($"kmsctl: {sentence}\n", run.Errors);
     }
 
     [Theory]

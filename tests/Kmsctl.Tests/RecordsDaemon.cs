@@ -26,6 +26,9 @@ internal sealed class RecordsDaemon : IAsyncDisposable
     /// <summary>What the status says of the database.</summary>
     public string Database { get; init; } = "ok";
 
+    /// <summary>Whether generations of the root key have shares, which it says of each.</summary>
+    public bool HasShares { get; init; }
+
     /// <summary>A method that is refused, and with what.</summary>
     public (string Method, string Error)? Refusal { get; set; }
 
@@ -177,6 +180,13 @@ internal sealed class RecordsDaemon : IAsyncDisposable
                 return $$"""{"status":"{{(Database == "ok" ? "ok" : "degraded")}}","version":"1","token":"ok","database":"{{Database}}"}""";
             case "backup.create":
                 return """{"path":"kms-20261125T031500000Z.db","sha256":"00ff","entries":12,"folder":"/var/lib/kmsd/backups","size":147456}""";
+            case "root.status" when HasShares:
+                return $$$"""
+                    {"generation":2,"origin":"ceremony","createdAt":"2026-11-20T00:00:00.000Z","rotateBy":"2027-11-20T00:00:00.000Z","custody":{{{Custody("0b0b", 2, 20)}}},
+                    "generations":[{"generation":1,"state":"old","origin":"ceremony","createdAt":"2025-11-20T00:00:00.000Z","versions":3,"custody":{{{Custody("0a0a", 1, 10)}}}},
+                    {"generation":2,"state":"current","origin":"ceremony","createdAt":"2026-11-20T00:00:00.000Z","versions":4,"custody":{{{Custody("0b0b", 2, 20)}}}}],
+                    "rewrap":{"done":4,"total":7}}
+                    """;
             case "root.status":
                 return """
                     {"generation":2,"origin":"token","createdAt":"2026-11-20T00:00:00.000Z","rotateBy":"2027-11-20T00:00:00.000Z","custody":{"kind":"none"},
@@ -189,6 +199,12 @@ internal sealed class RecordsDaemon : IAsyncDisposable
                 return "{}";
         }
     }
+
+    private static string Custody(string set, int seal, int day) => $$"""
+        {"kind":"shares","set":"{{set}}","count":1,"threshold":1,"verifiedAt":"2026-11-{{day}}T00:00:00.000Z","shares":[{"share":1,"custodian":"Ada Byron",
+        "medium":"paper","mediumSerial":"M-1","seal":"S-{{seal}}","safe":"safe 1","site":"Berlin","recordedAt":"2026-11-01T00:00:00.000Z",
+        "verifiedAt":"2026-11-{{day}}T00:00:00.000Z"}]}
+        """;
 
     private static long? Number(FakeCall call, string name) => call.Params.TryGetProperty(name, out JsonElement value) ? value.GetInt64() : null;
 }

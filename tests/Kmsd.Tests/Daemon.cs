@@ -78,6 +78,9 @@ internal sealed class Daemon : IAsyncDisposable
     /// <summary>What it said of the history.</summary>
     public ListLogger HistoryJournal { get; private set; } = new();
 
+    /// <summary>What it said of entries that the process before left beside the database.</summary>
+    public ListLogger TakenInLog { get; private set; } = new();
+
     /// <summary>What it said of notices that don't verify.</summary>
     public ListLogger NoticesJournal { get; private set; } = new();
 
@@ -158,6 +161,7 @@ internal sealed class Daemon : IAsyncDisposable
         LoaderLog = logs.Of<CatalogueLoader>();
         AnchorLog = logs.Of<Anchor>();
         RootLog = logs.Of<RootGenerations>();
+        TakenInLog = logs.Of<HistoryLog>();
         Installation installation = await Installation.OpenAsync(Path, OpenRoot, _options.Anchor, judge, Meter, Clock, logs);
         _installation = installation;
         Operators operators = new(_options.Operators, _options.RootAdministrators);

@@ -32,7 +32,7 @@ public sealed class RootStatusResult
     /// <summary>When it must have been replaced.</summary>
     public required DateTimeOffset RotateBy { get; init; }
 
-    /// <summary>Who holds shares of it.</summary>
+    /// <summary>Who holds shares of the current generation; of the others it stands with each of them.</summary>
     public required CustodyDescription Custody { get; init; }
 
     /// <summary>Every generation that isn't retired, oldest first.</summary>
@@ -120,6 +120,12 @@ public sealed class RootGenerationDescription
 
     /// <summary>How many versions it carries.</summary>
     public required long Versions { get; init; }
+
+    /// <summary>
+    /// Who holds shares of it: an old one's are needed until it is retired, for backups from its time too. Null from a daemon that
+    /// doesn't say, and for one that is planned: nobody can hold any yet.
+    /// </summary>
+    public CustodyDescription? Custody { get; init; }
 }
 
 /// <summary>Progress of re-wrapping.</summary>

@@ -27,6 +27,9 @@ public sealed class StatusResult
     /// <summary>What is weak in this installation, a sentence each; operators only.</summary>
     public string[]? Weaknesses { get; init; }
 
+    /// <summary>What isn't served because what is stored of it doesn't verify; operators only, null if there is nothing.</summary>
+    public QuarantineDescription? Quarantine { get; init; }
+
     /// <summary>Open connections; operators only.</summary>
     public int? Connections { get; init; }
 
@@ -39,6 +42,19 @@ public sealed class MetricsResult
 {
     /// <summary>In Prometheus' text format, version 0.0.4.</summary>
     public required string Text { get; init; }
+}
+
+/// <summary>What isn't served: what is stored of it was changed from outside. A backup brings it back (<c>kmsd restore</c>).</summary>
+public sealed class QuarantineDescription
+{
+    /// <summary>How many keys, not counting those of stores that are in quarantine as a whole.</summary>
+    public required long Keys { get; init; }
+
+    /// <summary>Their tags; the first 100.</summary>
+    public required string[] Tags { get; init; }
+
+    /// <summary>The names of stores of which nothing is served; the first 100.</summary>
+    public required string[] Stores { get; init; }
 }
 
 /// <summary>The root key as operators see it.</summary>
@@ -106,4 +122,27 @@ public sealed class ErrorDetail
 
     /// <summary>The id under which the journal explains an internal error.</summary>
     public string? Incident { get; init; }
+
+    /// <summary>What the refusal is about, where it is one thing that the caller can look at: <see cref="KmsException.OfKey"/>.</summary>
+    public string? Subject { get; init; }
+
+    /// <summary>
+    /// Who may do it, where no role on a key or in a store allows it: <see cref="KmsException.OperatorRole"/> or
+    /// <see cref="KmsException.RootAdministratorRole"/>.
+    /// </summary>
+    public string? RequiredRole { get; init; }
+
+    /// <summary>What crosses the socket of a refusal.</summary>
+    /// <param name="refusal">The refusal.</param>
+    public static ErrorDetail Of(KmsException refusal)
+    {
+        ArgumentNullException.ThrowIfNull(refusal);
+        return new ErrorDetail
+        {
+            Reason = refusal.Code.ToReason(),
+            RetryAfterMs = (long?)refusal.RetryAfter?.TotalMilliseconds,
+            Subject = refusal.Subject,
+            RequiredRole = refusal.RequiredRole,
+        };
+    }
 }

@@ -6,16 +6,16 @@ using Kmsctl.Output;
 
 namespace Kmsctl.Commands;
 
-/// <summary>Looks for rights of those who aren't there any more.</summary>
+/// <summary>Looks for rights of those who aren't there any more, and for what the daemon doesn't serve because it was changed from outside.</summary>
 internal static class DoctorCommand
 {
     public static Command Make() => Session.Command(
         "doctor",
-        "Look for grants and members whose account, group or unit isn't on this host (any more): exits with 0 if there are none, with 1 if there are.",
+        "Look for grants and members whose account, group or unit isn't on this host (any more), and, for operators, for keys in quarantine: exits with 0 if there are none, with 1 if there are.",
         async session =>
         {
             DoctorReport report = await ExamineAsync(session, new Examination(UnitFiles.OfThisHost));
-            if (report.Findings.Length > 0 || session.Report.IsJson)
+            if (report.Findings.Length > 0 || report.Quarantine is not null || session.Report.IsJson)
             {
                 session.Report.Write(report, KmsctlJsonContext.Default.DoctorReport, () => Describe(report));
             }
@@ -29,17 +29,30 @@ internal static class DoctorCommand
                 await Question.TellAsync($"{Count(report.KeysNotLookedAt, "key")} more that you may see hide their grants from you: a manager sees them.");
             }
 
-            if (report.Findings.Length > 0)
+            if (report.Findings.Length > 0 || report.Quarantine is not null)
             {
-                throw new CommandException(
-                    ExitCode.No,
-                    $"{Count(report.Findings.Length, "right")} of nobody who is there. Take them away: kmsctl grant remove, kmsctl member remove.");
+                throw new CommandException(ExitCode.No, string.Join(' ', Sum(report)));
             }
         });
+
+    /// <summary>What was found, and what to do about it.</summary>
+    private static IEnumerable<string> Sum(DoctorReport report)
+    {
+        if (report.Findings.Length > 0)
+        {
+            yield return $"{Count(report.Findings.Length, "right")} of nobody who is there. Take them away: kmsctl grant remove, kmsctl member remove.";
+        }
+
+        if (report.Quarantine is { } quarantine)
+        {
+            yield return $"{Count(quarantine.Keys, "key")} and {Count(quarantine.Stores.Length, "store")} in quarantine: find out who wrote to the database, and put it back from a backup (kmsd restore FILE).";
+        }
+    }
 
     private static async Task<DoctorReport> ExamineAsync(Session session, Examination examination)
     {
         var findings = new List<Finding>();
+        StatusResult? status = await TryAsync(() => session.Client.GetStatusAsync(session.CancellationToken));
         ListKeysResult keys = await KeyCommands.ReadAllAsync(session, null, null);
         ListStoresResult stores = await session.Client.ListStoresAsync(session.CancellationToken);
         int storesLookedAt = 0;
@@ -69,6 +82,7 @@ internal static class DoctorCommand
         return new DoctorReport
         {
             Findings = [.. findings],
+            Quarantine = status?.Quarantine,
             Keys = keys.Keys.Length - notLookedAt,
             Stores = storesLookedAt,
             KeysNotLookedAt = notLookedAt,
@@ -109,7 +123,18 @@ internal static class DoctorCommand
 
     private static Sheet Describe(DoctorReport report)
     {
-        var sheet = new Sheet("Rights of nobody who is there", "on", "principal", "role", "what is wrong");
+        const string InQuarantine = "in quarantine, so not served: what is stored of it was changed from outside";
+        var sheet = new Sheet("What is wrong", "on", "principal", "role", "what is wrong");
+        foreach (string store in report.Quarantine?.Stores ?? [])
+        {
+            sheet.Add($"store {store}", Text.None, Text.None, InQuarantine);
+        }
+
+        foreach (string tag in report.Quarantine?.Tags ?? [])
+        {
+            sheet.Add($"key {tag}", Text.None, Text.None, InQuarantine);
+        }
+
         foreach (Finding finding in report.Findings)
         {
             string on = finding.Key is null ? $"store {finding.Store}" : $"key {finding.Store}/{finding.Key}";
@@ -119,6 +144,6 @@ internal static class DoctorCommand
         return sheet;
     }
 
-    private static string Count(int number, string noun) =>
+    private static string Count(long number, string noun) =>
         string.Create(CultureInfo.InvariantCulture, $"{number} {noun}{(number == 1 ? string.Empty : "s")}");
 }

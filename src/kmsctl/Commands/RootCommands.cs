@@ -140,15 +140,22 @@ internal static class RootCommands
         sheet.Add("origin", root.Origin);
         sheet.Add("made", Text.Of(root.CreatedAt));
         sheet.Add("rotate by", Text.Of(root.RotateBy));
-        AddCustody(sheet, root.Custody);
+        AddCustody(sheet, string.Empty, root.Custody);
         sheet.Add("versions under it", string.Create(CultureInfo.InvariantCulture, $"{root.Rewrap.Done} of {root.Rewrap.Total}"));
         foreach (RootGenerationDescription generation in root.Generations)
         {
+            string name = string.Create(CultureInfo.InvariantCulture, $"generation {generation.Generation}");
             sheet.Add(
-                string.Create(CultureInfo.InvariantCulture, $"generation {generation.Generation}"),
+                name,
                 string.Create(
                     CultureInfo.InvariantCulture,
                     $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {generation.Versions} versions"));
+
+            // The current one's stands above.
+            if (generation.Custody is { } custody && generation.Generation != root.Generation)
+            {
+                AddCustody(sheet, $"{name} ", custody);
+            }
         }
 
         foreach (long left in root.Left ?? [])
@@ -161,19 +168,19 @@ internal static class RootCommands
         return sheet;
     });
 
-    private static void AddCustody(Sheet sheet, CustodyDescription custody)
+    private static void AddCustody(Sheet sheet, string prefix, CustodyDescription custody)
     {
-        sheet.Add("custody", custody.Set is null ? custody.Kind : string.Create(
+        sheet.Add($"{prefix}custody", custody.Set is null ? custody.Kind : string.Create(
             CultureInfo.InvariantCulture, $"set {custody.Set}, any {custody.Threshold} of {custody.Count} shares"));
         if (custody.VerifiedAt is DateTimeOffset verified)
         {
-            sheet.Add("shares last proven", Text.Of(verified));
+            sheet.Add($"{prefix}shares last proven", Text.Of(verified));
         }
 
         foreach (ShareDescription share in custody.Shares ?? [])
         {
             sheet.Add(
-                string.Create(CultureInfo.InvariantCulture, $"share {share.Share}"),
+                string.Create(CultureInfo.InvariantCulture, $"{prefix}share {share.Share}"),
                 $"{share.Custodian}; {share.Medium}, serial {share.MediumSerial}; seal {share.Seal}; {share.Safe}, {share.Site}; proven {Text.Of(share.VerifiedAt)}");
         }
     }

@@ -29,6 +29,20 @@ internal static class SystemCommands
                 sheet.Add("custody", root.Custody);
             }
 
+            if (status.Quarantine is { } quarantine)
+            {
+                sheet.Add("keys in quarantine", Text.Of(quarantine.Keys));
+                foreach (string tag in quarantine.Tags)
+                {
+                    sheet.Add("key in quarantine", tag);
+                }
+
+                foreach (string store in quarantine.Stores)
+                {
+                    sheet.Add("store in quarantine", store);
+                }
+            }
+
             sheet.AddIfKnown("connections", Text.Of(status.Connections));
             sheet.AddIfKnown("queue", Text.Of(status.Queue));
             foreach (string weakness in status.Weaknesses ?? [])

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Kms.Client.Protocol;
 
 namespace Kmsctl.Doctor;
 
@@ -51,6 +52,9 @@ internal sealed class Finding
 internal sealed class DoctorReport
 {
     public required Finding[] Findings { get; init; }
+
+    /// <summary>What the daemon doesn't serve because it was changed from outside; null if nothing, or if the caller is no operator.</summary>
+    public QuarantineDescription? Quarantine { get; init; }
 
     /// <summary>Keys whose grants were looked at.</summary>
     public required int Keys { get; init; }

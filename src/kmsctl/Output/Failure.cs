@@ -36,25 +36,21 @@ internal sealed record Failure(int ExitCode, string Sentence)
 
     public static Task WriteAsync(string sentence) => Console.Error.WriteLineAsync($"kmsctl: {Text.Clean(sentence)}");
 
-    // The daemon's sentences say of what they are.
-    private static bool IsAboutKey(KmsException refusal) =>
-        refusal.Message.StartsWith("The key '", StringComparison.Ordinal) || refusal.Message.StartsWith("There is no such key.", StringComparison.Ordinal);
-
     private static string Advice(KmsException refusal) => refusal.Code switch
     {
-        KmsErrorCode.NotFound when IsAboutKey(refusal) => "See 'kmsctl key list' and 'kmsctl whoami' for what you may use.",
-        KmsErrorCode.Forbidden when refusal.Message.StartsWith("Only operators ", StringComparison.Ordinal) =>
+        KmsErrorCode.NotFound when refusal.Subject == KmsException.OfKey => "See 'kmsctl key list' and 'kmsctl whoami' for what you may use.",
+        KmsErrorCode.Forbidden when refusal.RequiredRole == KmsException.OperatorRole =>
             "No role on a key allows it: ask an operator to do it; 'kmsctl whoami' shows whether you are one.",
-        KmsErrorCode.Forbidden when refusal.Message.StartsWith("Only root administrators ", StringComparison.Ordinal) =>
+        KmsErrorCode.Forbidden when refusal.RequiredRole == KmsException.RootAdministratorRole =>
             "No role on a key allows it: ask a root administrator to do it.",
         KmsErrorCode.Forbidden =>
             "Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).",
-        KmsErrorCode.InvalidState when IsAboutKey(refusal) => "See 'kmsctl key show'.",
+        KmsErrorCode.InvalidState when refusal.Subject == KmsException.OfKey => "See 'kmsctl key show'.",
         KmsErrorCode.ConfirmationRequired => "For programs: --confirm-name NAME.",
         KmsErrorCode.AlreadyExists => "Choose another name.",
         KmsErrorCode.TooLarge => "For more, use 'kmsctl file encrypt'.",
         KmsErrorCode.InvalidCiphertext => "Check the key, the context, and that the text is whole.",
-        KmsErrorCode.LimitExceeded when refusal.RetryAfter is { } wait && !refusal.Message.Contains("try again in", StringComparison.OrdinalIgnoreCase) =>
+        KmsErrorCode.LimitExceeded when refusal.RetryAfter is { } wait =>
             string.Create(CultureInfo.InvariantCulture, $"Try again in {Math.Ceiling(wait.TotalSeconds)} s."),
         KmsErrorCode.TokenUnavailable => "See 'kmsctl status'.",
         KmsErrorCode.StorageUnavailable or KmsErrorCode.IntegrityFailure =>

@@ -42,7 +42,7 @@ internal sealed class CostLimiter(int perSecond, int burst, TimeProvider clock)
             {
                 var wait = TimeSpan.FromMilliseconds(Math.Ceiling((needed - units) / perSecond * 1000));
                 throw new KmsException(
-                    KmsErrorCode.LimitExceeded, $"This is more than the {perSecond} units of work a second that you may ask for; try again in {wait.TotalMilliseconds} ms.")
+                    KmsErrorCode.LimitExceeded, $"This is more than the {perSecond} units of work a second that you may ask for.")
                 {
                     RetryAfter = wait,
                 };

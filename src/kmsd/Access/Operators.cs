@@ -23,7 +23,10 @@ internal sealed class Operators(ImmutableArray<Principal> operators, ImmutableAr
     {
         if (!Contains(caller))
         {
-            throw new KmsException(KmsErrorCode.Forbidden, "Only operators may do this ([access] operators in the configuration).");
+            throw new KmsException(KmsErrorCode.Forbidden, "Only operators may do this ([access] operators in the configuration).")
+            {
+                RequiredRole = KmsException.OperatorRole,
+            };
         }
     }
 
@@ -32,7 +35,10 @@ internal sealed class Operators(ImmutableArray<Principal> operators, ImmutableAr
     {
         if (!RootAdministrators.Any(caller.Is))
         {
-            throw new KmsException(KmsErrorCode.Forbidden, "Only root administrators may do this ([root] administrators in the configuration).");
+            throw new KmsException(KmsErrorCode.Forbidden, "Only root administrators may do this ([root] administrators in the configuration).")
+            {
+                RequiredRole = KmsException.RootAdministratorRole,
+            };
         }
     }
 }

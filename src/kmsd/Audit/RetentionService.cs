@@ -102,4 +102,7 @@ internal static partial class AuditLog
 
     [LoggerMessage(7007, LogLevel.Error, "The history, or the notifications, could not be verified; it is tried again in five minutes.")]
     public static partial void HistoryNotVerified(ILogger log, Exception exception);
+
+    [LoggerMessage(7008, LogLevel.Information, "{Entries} entries of the history that the process before had written beside the database alone were taken in.")]
+    public static partial void HistoryTakenIn(ILogger log, long entries);
 }

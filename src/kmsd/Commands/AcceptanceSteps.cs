@@ -78,16 +78,33 @@ internal static class AcceptanceSteps
             CultureInfo.InvariantCulture, $"To be rotated, since their counters are stale: {plan.Rotated.Count} AES keys."));
     }
 
-    /// <summary>Openings of custody that are to be recorded now.</summary>
-    public static IReadOnlyList<OpeningNote> ReadOpenings(string path, OperatorConsole terminal)
+    /// <summary>Openings of custody that are to be recorded now: those that the database which is accepted doesn't have on record.</summary>
+    public static IReadOnlyList<OpeningNote> ReadOpenings(string path, Database database, OperatorConsole terminal)
     {
-        IReadOnlyList<OpeningNote> openings = new OpeningNotes(Path.GetDirectoryName(path)!).Read();
+        OpeningNote[] openings = [.. NotesBeside(path).Read().Where(opening => !database.Load(from => RecordedOpenings.Holds(from, opening)))];
         foreach (OpeningNote opening in openings)
         {
             terminal.Tell($"To be recorded: custody was opened at {Format(opening.At)}: {opening.Description}.");
         }
 
         return openings;
+    }
+
+    /// <summary>The database that serves has them on record.</summary>
+    public static void RemoveOpenings(string path)
+    {
+        FaultPoint.Reach("accept.before-notes");
+        NotesBeside(path).Remove();
+    }
+
+    /// <summary>What recorded them before was cut off before it removed the notes.</summary>
+    public static void RemoveRecordedOpenings(string path, Database database)
+    {
+        IReadOnlyList<OpeningNote> openings = NotesBeside(path).Read();
+        if (openings.Count > 0 && openings.All(opening => database.Load(from => RecordedOpenings.Holds(from, opening))))
+        {
+            RemoveOpenings(path);
+        }
     }
 
     /// <summary>Whoever rotated the root key had a reason. Nothing of it is removed here: what was set aside needs it.</summary>
@@ -102,6 +119,8 @@ internal static class AcceptanceSteps
                 $"The root generation of this state is {installation.Generations.Current.Number}, which seals again; of others the token may hold keys that it doesn't name: {string.Join(", ", left)}. They stay, for what is set aside and for later backups: see kmsctl root status and kmsctl root retire. Rotate the root key afterwards."));
         }
     }
+
+    private static OpeningNotes NotesBeside(string path) => new(Path.GetDirectoryName(path)!);
 
     public static string Between(SetState set, AnchorRecord? anchor) => string.Create(
         CultureInfo.InvariantCulture, $"epoch {set.Epoch}, the token knew {(anchor is null ? "nothing" : anchor.LastEpoch.ToString(CultureInfo.InvariantCulture))}");

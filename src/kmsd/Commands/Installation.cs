@@ -2,6 +2,7 @@ using System.Globalization;
 using Kms.Client.Protocol;
 using Kms.Hsm;
 using Kmsd.Access;
+using Kmsd.Audit;
 using Kmsd.Configuration;
 using Kmsd.History;
 using Kmsd.Hosting;
@@ -359,6 +360,10 @@ internal sealed class Installation : IDisposable
             Rows = new RowSet(Authenticator);
             using SecretBytes historyKey = await Root.DeriveKeyAsync(TokenAccess.HistoryKeyLabel, Root.Generation, CancellationToken.None);
             History = Database.Load(from => new HistoryLog(from, Authenticator, Rows, historyKey));
+            if (History.TakenIn > 0)
+            {
+                AuditLog.HistoryTakenIn(logs.CreateLogger<HistoryLog>(), History.TakenIn);
+            }
 
             // Both read everything that there is: where that is much, beside each other, each over its own connection.
             bool isLarge = new FileInfo(path).Length >= WorthAConnection;

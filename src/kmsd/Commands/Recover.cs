@@ -46,7 +46,13 @@ internal static class Recover
             seen =>
             {
                 found = seen;
-                return !AnchorPolicy.Serves(seen.Verdict);
+                if (!AnchorPolicy.Serves(seen.Verdict))
+                {
+                    return true;
+                }
+
+                AcceptanceSteps.RemoveRecordedOpenings(path, seen.Database);
+                return false;
             },
             meter, clock, logs);
         if (installation is null)
@@ -67,13 +73,13 @@ internal static class Recover
         AcceptancePlan plan = accept.Plan(deleted);
         AcceptanceSteps.Tell(plan, installation, clock, terminal);
         terminal.Tell("Whatever was changed after that state is gone: grants that were taken away stand again. Restoring a backup says what; this can't.");
-        IReadOnlyList<OpeningNote> openings = AcceptanceSteps.ReadOpenings(path, terminal);
+        IReadOnlyList<OpeningNote> openings = AcceptanceSteps.ReadOpenings(path, installation.Database, terminal);
         terminal.Require(Word, arguments.Yes);
         AnchorRecord record = await Exits.TryAsync(() => accept.RunAsync(
             plan, installation.Instance, installation.AnchorAtStart, options.Anchor == AnchorMode.Required, "recover",
             $"{arguments.Reason} ({AcceptanceSteps.Between(found.Set, found.Anchor)})", openings));
         await AcceptanceSteps.AnchorAsync(installation.Root, record.Encode(installation.Authenticator), options.Anchor);
-        new OpeningNotes(Path.GetDirectoryName(path)!).Remove();
+        AcceptanceSteps.RemoveOpenings(path);
         terminal.Tell(string.Create(
             CultureInfo.InvariantCulture, $"Accepted: epoch {record.Settled.Epoch}. {plan.Rotated.Count} keys rotated, {plan.Destroyed.Count} destroyed. Start kmsd, and go through the grants."));
     }

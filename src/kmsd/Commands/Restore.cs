@@ -103,7 +103,7 @@ internal static class Restore
             AcceptDatabase accept = AcceptanceSteps.Make(installation, options, clock);
             AcceptancePlan plan = accept.Plan(deleted);
             AcceptanceSteps.Tell(plan, installation, clock, terminal);
-            IReadOnlyList<OpeningNote> openings = AcceptanceSteps.ReadOpenings(path, terminal);
+            IReadOnlyList<OpeningNote> openings = AcceptanceSteps.ReadOpenings(path, installation.Database, terminal);
             terminal.Require(Word, arguments.Yes);
             Telling telling = known is not null || options.Anchor != AnchorMode.Required ? Telling.Last
                 : replaced is { IsAnchored: false } ? Telling.AtStart
@@ -268,7 +268,7 @@ internal static class Restore
             await AcceptanceSteps.AnchorAsync(prepared.Root, prepared.Anchor, mode);
         }
 
-        new OpeningNotes(Path.GetDirectoryName(path)!).Remove();
+        AcceptanceSteps.RemoveOpenings(path);
         terminal.Tell(string.Create(
             CultureInfo.InvariantCulture,
             $"Restored: epoch {prepared.Epoch}. {prepared.Plan.Rotated.Count} keys rotated, {prepared.Plan.Destroyed.Count} destroyed. Start kmsd, and go through the grants."));

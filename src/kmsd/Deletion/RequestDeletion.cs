@@ -60,6 +60,6 @@ internal static class DeletionChecks
     /// <exception cref="KmsException"><c>invalidState</c></exception>
     public static Key RequirePendingDeletion(this Key key) => key.State == KeyState.PendingDeletion
         ? key
-        : throw new KmsException(
+        : throw Refusals.OfKey(
             KmsErrorCode.InvalidState, $"The key '{key.Name}' is {Wire.KeyStates[key.State]}; its deletion wasn't requested (keys.requestDeletion).");
 }

@@ -157,7 +157,7 @@ internal sealed class Batches(CatalogueLedger catalogue, VersionCipher cipher, U
             {
                 Code = (int)exception.Code,
                 Message = exception.Message,
-                Data = new ErrorDetail { Reason = exception.Code.ToReason() },
+                Data = ErrorDetail.Of(exception),
             });
         }
     }

@@ -28,6 +28,11 @@ internal sealed record Catalogue
     /// <summary>True if a row anywhere didn't match its code when it was loaded.</summary>
     public bool HasQuarantine { get; init; }
 
+    /// <summary>
+    /// The keys whose rows didn't match, by their tags; also those of which not even a key could be made. None leaves it while the daemon runs.
+    /// </summary>
+    public ImmutableArray<KeyTag> Quarantined { get; init; } = [];
+
     /// <summary>All at once, as they are loaded; the keys' stores must be among the stores.</summary>
     public static Catalogue Of(IReadOnlyCollection<KeyStore> stores, IReadOnlyCollection<Key> keys, IEnumerable<DeletedKey> deleted)
     {

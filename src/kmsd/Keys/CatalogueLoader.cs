@@ -63,7 +63,12 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
             KeysLog.CountersDoNotAddUp(log);
         }
 
-        return catalogue with { Usage = usage, HasQuarantine = hasBadRows || !addsUp };
+        return catalogue with
+        {
+            Usage = usage,
+            HasQuarantine = hasBadRows || !addsUp,
+            Quarantined = [.. _badKeys.OrderBy(tag => tag.Text, StringComparer.Ordinal)],
+        };
     }
 
     partial void RecodeForTest();

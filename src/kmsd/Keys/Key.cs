@@ -54,13 +54,13 @@ internal sealed record Key
     {
         if (State != KeyState.Enabled)
         {
-            throw new KmsException(KmsErrorCode.InvalidState, $"The key '{Name}' is {Wire.KeyStates[State]}; enable it to use it.");
+            throw Refusals.OfKey(KmsErrorCode.InvalidState, $"The key '{Name}' is {Wire.KeyStates[State]}; enable it to use it.");
         }
 
         KeyVersion version = FindVersion(number) ?? throw Refusals.DoesNotAuthenticate();
         return version.State == KeyState.Enabled
             ? version
-            : throw new KmsException(
+            : throw Refusals.OfKey(
                 KmsErrorCode.InvalidState, $"Version {number} of '{Name}' is {Wire.KeyStates[version.State]}; enable it to use it.");
     }
 

@@ -42,7 +42,7 @@ internal static class KeyStateChange
     {
         if (key.State is not (KeyState.Enabled or KeyState.Disabled))
         {
-            throw new KmsException(
+            throw Refusals.OfKey(
                 KmsErrorCode.InvalidState, $"The key '{key.Name}' is {Wire.KeyStates[key.State]}; cancel its deletion first (keys.cancelDeletion).");
         }
     }

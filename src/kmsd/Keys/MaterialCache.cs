@@ -131,7 +131,7 @@ internal sealed class MaterialCache(
             }
 
             ObjectDisposedException.ThrowIf(_isDisposed, this);
-            throw new KmsException(KmsErrorCode.InvalidState, "The key was disabled or deleted meanwhile.");
+            throw Refusals.OfKey(KmsErrorCode.InvalidState, "The key was disabled or deleted meanwhile.");
         }
         finally
         {

@@ -7,7 +7,10 @@ internal static class Refusals
 {
     private const string RecordedMark = "kmsd.recorded";
 
-    public static KmsException NoSuchKey() => new(KmsErrorCode.NotFound, "There is no such key.");
+    public static KmsException NoSuchKey() => OfKey(KmsErrorCode.NotFound, "There is no such key.");
+
+    /// <summary>Of a key that the caller may look at: clients say where.</summary>
+    public static KmsException OfKey(KmsErrorCode code, string message) => new(code, message) { Subject = KmsException.OfKey };
 
     public static KmsException NoSuchStore() => new(KmsErrorCode.NotFound, "There is no such key store.");
 

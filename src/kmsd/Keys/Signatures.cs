@@ -67,7 +67,7 @@ internal sealed class GetPublicKey(CatalogueLedger catalogue, MaterialCache cach
     {
         Key key = catalogue.Current.Require(caller, KeyReference.Parse(request.Key), KeyAction.See);
         KeyVersion version = key.FindVersion(request.Version ?? key.CurrentVersion.Number)
-            ?? throw new KmsException(KmsErrorCode.NotFound, $"The key '{key.Name}' has no version {request.Version}.");
+            ?? throw Refusals.OfKey(KmsErrorCode.NotFound, $"The key '{key.Name}' has no version {request.Version}.");
         if (key.Type == KeyType.Aes256Gcm96)
         {
             throw new KmsException(KmsErrorCode.Unsupported, $"The key '{key.Name}' is of type AES256-GCM96, which has no public key.");

@@ -52,15 +52,15 @@ internal sealed class SetVersionState(ChangeKey change, MaterialCache cache)
     {
         if (key.State != KeyState.Enabled)
         {
-            throw new KmsException(
+            throw Refusals.OfKey(
                 KmsErrorCode.InvalidState, $"The key '{key.Name}' is {Wire.KeyStates[key.State]}; versions change only while it is enabled.");
         }
 
         KeyVersion version = key.FindVersion(number)
-            ?? throw new KmsException(KmsErrorCode.NotFound, $"The key '{key.Name}' has no version {number}.");
+            ?? throw Refusals.OfKey(KmsErrorCode.NotFound, $"The key '{key.Name}' has no version {number}.");
         if (version == key.CurrentVersion)
         {
-            throw new KmsException(
+            throw Refusals.OfKey(
                 KmsErrorCode.InvalidState, $"Version {number} of '{key.Name}' is its newest, which is always enabled; rotate the key first.");
         }
 

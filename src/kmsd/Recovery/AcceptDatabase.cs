@@ -64,7 +64,7 @@ internal sealed class AcceptDatabase(
     /// <param name="isAnchored">Whether it is told.</param>
     /// <param name="operation">For the history.</param>
     /// <param name="detail">For the history.</param>
-    /// <param name="openings">Of custody, which no database knows of yet.</param>
+    /// <param name="openings">Of custody, which this database doesn't know of yet.</param>
     /// <exception cref="KmsException"><c>tokenUnavailable</c>, <c>storageUnavailable</c>: nothing was changed.</exception>
     public async Task<AnchorRecord> RunAsync(
         AcceptancePlan plan, Instance instance, AnchorRecord? superseded, bool isAnchored, string operation, string detail, IReadOnlyList<OpeningNote> openings)
@@ -127,6 +127,6 @@ internal sealed class AcceptDatabase(
         }
 
         notices.Append(new Notice(NoticeKind.CustodyOpened, now, operators.All) { Detail = opening.Description });
-        _ = history.Append(new HistoryEntry { At = opening.At, Scope = HistoryScope.Root, Operation = "root.restore", Detail = opening.Description });
+        _ = history.Append(RecordedOpenings.EntryOf(opening));
     }
 }

@@ -44,7 +44,7 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, b
                 reader.GetCode(6)));
         if (found?.Item1 is { } instance && (instance.Id.Length != IdLength || instance.Lineage.Length != IdLength))
         {
-            throw new StartupException(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
+            throw Damaged();
         }
 
         return found ?? throw new StartupException(ExitCode.Configuration, "The database has no instance row; restore it from a backup.");
@@ -52,7 +52,9 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, b
 
     private static bool ReadFlag(long stored) => stored is 0 or 1
         ? stored == 1
-        : throw new StartupException(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
+        : throw Damaged();
+
+    private static StartupException Damaged() => new(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
 
     /// <exception cref="StartupException">78: the row was changed from outside.</exception>
     public void Verify(RowAuthenticator authenticator, StoredCode code)

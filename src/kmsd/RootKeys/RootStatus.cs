@@ -11,11 +11,8 @@ internal sealed class RootStatus(RootGenerations generations, IReadOnlyList<Stor
     /// <summary>Those of which the token holds keys that nothing here needs.</summary>
     public IReadOnlyCollection<long> Left => generations.Left;
 
-    /// <summary>Who holds shares of it, in one word.</summary>
-    public string Custody => Current.Shares is null ? "none" : "shares";
-
-    /// <summary>Who holds shares of the current generation.</summary>
-    public IEnumerable<StoredShare> Shares => shares.Where(share => share.Generation == Current.Number);
+    /// <summary>Who holds shares of a generation.</summary>
+    public IEnumerable<StoredShare> SharesOf(StoredGeneration generation) => shares.Where(share => share.Generation == generation.Number);
 
     /// <summary>It should have been replaced by now.</summary>
     public bool IsOverdue(DateTimeOffset now) => now > Current.RotateBy;

@@ -53,6 +53,9 @@ internal sealed record StoredGeneration(
 
     public string StateName => s_states[(int)State];
 
+    /// <summary>Who holds shares of it, in one word.</summary>
+    public string Custody => Shares is null ? "none" : "shares";
+
     /// <summary>Its keys must be in the token.</summary>
     public bool IsInToken => State is GenerationState.Current or GenerationState.Old;
 

@@ -21,7 +21,7 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
             Origin = current.Origin,
             CreatedAt = current.CreatedAt,
             RotateBy = current.RotateBy,
-            Custody = Describe(root),
+            Custody = DescribeCustody(current),
             Generations =
             [
                 .. root.Standing.Select(one => new RootGenerationDescription
@@ -31,6 +31,7 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
                     Origin = one.Origin,
                     CreatedAt = one.CreatedAt,
                     Versions = versions.GetValueOrDefault(one.Number),
+                    Custody = one.State == GenerationState.Planned ? null : DescribeCustody(one),
                 }),
             ],
             Left = root.Left.Count > 0 ? [.. root.Left] : null,
@@ -43,11 +44,11 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
         };
     }
 
-    private static CustodyDescription Describe(RootStatus root)
+    private CustodyDescription DescribeCustody(StoredGeneration generation)
     {
         ShareDescription[] shares =
         [
-            .. root.Shares.Select(share => new ShareDescription
+            .. root.SharesOf(generation).Select(share => new ShareDescription
             {
                 Share = share.Member,
                 Custodian = share.Custodian,
@@ -60,16 +61,16 @@ internal sealed class ReadRootStatus(CatalogueLedger catalogue, RootStatus root,
                 VerifiedAt = share.VerifiedAt,
             }),
         ];
-        return root.Current.Shares is ShareSet set
+        return generation.Shares is ShareSet set
             ? new CustodyDescription
             {
-                Kind = root.Custody,
+                Kind = generation.Custody,
                 Set = set.Name,
                 Count = shares.Length,
                 Threshold = set.Threshold,
                 VerifiedAt = shares.Length > 0 ? shares.Max(share => share.VerifiedAt) : null,
                 Shares = shares,
             }
-            : new CustodyDescription { Kind = root.Custody };
+            : new CustodyDescription { Kind = generation.Custody };
     }
 }

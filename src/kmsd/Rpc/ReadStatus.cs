@@ -17,6 +17,7 @@ internal sealed class ReadStatus(
 {
     private const string Ok = "ok";
     private const string Unavailable = "unavailable";
+    private const int MostNamed = 100;
 
     public StatusResult Run(Caller caller)
     {
@@ -46,8 +47,9 @@ internal sealed class ReadStatus(
                     Origin = current.Origin,
                     CreatedAt = current.CreatedAt,
                     RotateBy = current.RotateBy,
-                    Custody = rootStatus.Custody,
+                    Custody = current.Custody,
                 },
+                Quarantine = DescribeQuarantine(),
                 Weaknesses = [.. Weaknesses(isOverdue)],
                 Connections = connections.Count,
                 Queue = writer.QueueLength,
@@ -55,8 +57,36 @@ internal sealed class ReadStatus(
             : status;
     }
 
+    private QuarantineDescription? DescribeQuarantine()
+    {
+        Catalogue snapshot = catalogue.Current;
+        if (!snapshot.HasQuarantine)
+        {
+            return null;
+        }
+
+        QuarantineDescription found = new()
+        {
+            Keys = snapshot.Quarantined.Length,
+            Tags = [.. snapshot.Quarantined.Take(MostNamed).Select(tag => tag.Text)],
+            Stores = [.. snapshot.Stores.Values.Where(store => store.IsQuarantined).Select(store => store.Name).Order(StringComparer.Ordinal).Take(MostNamed)],
+        };
+        return found.Keys > 0 || found.Stores.Length > 0 ? found : null;
+    }
+
     private IEnumerable<string> Weaknesses(bool isOverdue)
     {
+        if (DescribeQuarantine() is { } quarantine)
+        {
+            yield return string.Create(
+                CultureInfo.InvariantCulture,
+                $"quarantine: {quarantine.Keys} keys and {quarantine.Stores.Length} stores aren't served: what is stored of them was changed from outside. Find out who did; put the database back from a backup: kmsd restore FILE.");
+        }
+        else if (catalogue.Current.HasQuarantine)
+        {
+            yield return "database: rows of keys belong to nothing, or counters don't add up; the journal says which (3003, 3004). The database was changed from outside. Find out who did; put it back from a backup: kmsd restore FILE.";
+        }
+
         if (history.Last?.Verdict.FirstBad is long bad)
         {
             yield return string.Create(CultureInfo.InvariantCulture, $"history: entry {bad} isn't as it was written, is missing, or was erased without a purge. The database was changed from outside.");

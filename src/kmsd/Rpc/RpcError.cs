@@ -16,7 +16,7 @@ internal static class RpcError
         switch (exception)
         {
             case KmsException refusal:
-                return Make(refusal.Code, refusal.Message, refusal.RetryAfter);
+                return Make(refusal);
             case OperationCanceledException:
                 return Make(KmsErrorCode.Cancelled, "The request was cancelled.");
             case IOException or SocketException or ObjectDisposedException:
@@ -36,11 +36,13 @@ internal static class RpcError
         }
     }
 
-    public static JsonRpcError.ErrorDetail Make(KmsErrorCode code, string message, TimeSpan? retryAfter = null) => new()
+    public static JsonRpcError.ErrorDetail Make(KmsErrorCode code, string message) => Make(new KmsException(code, message));
+
+    private static JsonRpcError.ErrorDetail Make(KmsException refusal) => new()
     {
-        Code = (JsonRpcErrorCode)code,
-        Message = message,
-        Data = new ErrorDetail { Reason = code.ToReason(), RetryAfterMs = (long?)retryAfter?.TotalMilliseconds },
+        Code = (JsonRpcErrorCode)refusal.Code,
+        Message = refusal.Message,
+        Data = ErrorDetail.Of(refusal),
     };
 
     /// <summary>Replaces an error that the library made: its text names types of this program.</summary>

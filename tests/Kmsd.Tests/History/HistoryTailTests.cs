@@ -1,6 +1,7 @@
 using Kms.Client.Protocol;
 using Kmsd.History;
 using Kmsd.RootKeys;
+using Microsoft.Extensions.Logging;
 
 namespace Kmsd.Tests.History;
 
@@ -19,12 +20,15 @@ public sealed class HistoryTailTests
         Assert.Equal(0L, CountUses(daemon));
         await daemon.ResumeAsync();
         Assert.Equal((Uses, (long)Uses), (daemon.History.TakenIn, CountUses(daemon)));
+        (LogLevel level, string line, _) = Assert.Single(daemon.TakenInLog.Lines);
+        Assert.Equal((LogLevel.Information, $"{Uses} entries of the history that the process before had written beside the database alone were taken in."), (level, line));
         Assert.Equal(Uses, daemon.Get(Daemon.Manager, "key-1").UsageCount);
         Assert.True((await VerifyAsync(daemon)).Ok);
 
         daemon.Die();
         await daemon.ResumeAsync();
         Assert.Equal((0, (long)Uses), (daemon.History.TakenIn, CountUses(daemon)));
+        Assert.Empty(daemon.TakenInLog.Lines);
         _ = await EncryptAsync(daemon);
         Assert.True((await VerifyAsync(daemon)).Ok);
     }

@@ -58,6 +58,53 @@ public sealed class CatalogueLoaderTests
         _ = await daemon.CreateKeyAsync("another-key");
     }
 
+    /// <summary>Whoever must bring it back has to know which it is; also where not even a key can be made of the row.</summary>
+    [Theory]
+    [InlineData("UPDATE keys SET memo = 'other' WHERE name = 'bad-key'")]
+    [InlineData("UPDATE grants SET granted_at = granted_at + 1 WHERE principal = 'uid:2001'")]
+    [InlineData("UPDATE versions SET state = 'nonsense' WHERE tag = " + Bad)]
+    [InlineData("UPDATE keys SET state = 'nonsense' WHERE name = 'bad-key'")]
+    public async Task Operators_are_told_which_keys_are_in_quarantine_and_what_to_do(string sql)
+    {
+        await using Daemon daemon = await WithTwoKeysAsync();
+        string tag = daemon.Get(Daemon.Manager, "bad-key").Tag;
+        Assert.Null(daemon.Operations.ReadStatus.Run(Daemon.Operator).Quarantine);
+        await daemon.TamperAsync(sql);
+        await daemon.ResumeAsync();
+        StatusResult status = daemon.Operations.ReadStatus.Run(Daemon.Operator);
+        Assert.Equal((1L, tag), (status.Quarantine!.Keys, Assert.Single(status.Quarantine.Tags)));
+        Assert.Empty(status.Quarantine.Stores);
+        string weakness = Assert.Single(status.Weaknesses!, one => one.StartsWith("quarantine: 1 keys and 0 stores", StringComparison.Ordinal));
+        Assert.Contains("kmsd restore", weakness, StringComparison.Ordinal);
+        Assert.Null(daemon.Operations.ReadStatus.Run(Daemon.Stranger).Quarantine);
+    }
+
+    [Fact]
+    public async Task Operators_are_told_which_store_is_in_quarantine()
+    {
+        await using Daemon daemon = await WithTwoKeysAsync();
+        await daemon.TamperAsync("UPDATE stores SET created_at = created_at + 1");
+        await daemon.ResumeAsync();
+        QuarantineDescription quarantine = daemon.Operations.ReadStatus.Run(Daemon.Operator).Quarantine!;
+        Assert.Equal((0L, "default"), (quarantine.Keys, Assert.Single(quarantine.Stores)));
+    }
+
+    /// <summary>An answer must stay below the longest line, however much was changed.</summary>
+    [Fact]
+    public async Task Of_many_keys_in_quarantine_a_hundred_are_named_and_all_counted()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        for (int i = 0; i < 101; i++)
+        {
+            _ = await daemon.CreateKeyAsync($"key-{i}");
+        }
+
+        await daemon.TamperAsync("UPDATE keys SET memo = 'other'", rows: 101);
+        await daemon.ResumeAsync();
+        QuarantineDescription quarantine = daemon.Operations.ReadStatus.Run(Daemon.Operator).Quarantine!;
+        Assert.Equal((101L, 100), (quarantine.Keys, quarantine.Tags.Distinct().Count()));
+    }
+
     [Theory]
     [InlineData("UPDATE keys SET name = 'other-key' WHERE name = 'bad-key'", "other-key")]
     [InlineData("UPDATE keys SET name = 'BAD-KEY' WHERE name = 'bad-key'", "bad-key")]
@@ -183,6 +230,19 @@ public sealed class CatalogueLoaderTests
         await daemon.TamperAsync(sql);
         StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
         Assert.Equal(ExitCode.Configuration, refusal.ExitCode);
+    }
+
+    [Theory]
+    [InlineData("UPDATE instance SET anchored = 7")]
+    [InlineData("UPDATE instance SET lineage = zeroblob(3)")]
+    [InlineData("UPDATE instance SET instance_id = zeroblob(3)")]
+    public async Task Of_an_instance_row_that_cannot_be_one_the_same_is_said_whatever_is_wrong_with_it(string sql)
+    {
+        await using Daemon daemon = await WithTwoKeysAsync();
+        await daemon.TamperAsync(sql);
+        StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
+        Assert.Equal(
+            (ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup."), (refusal.ExitCode, refusal.Message));
     }
 
     [Fact]

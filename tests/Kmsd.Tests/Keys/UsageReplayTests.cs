@@ -93,6 +93,12 @@ public sealed class UsageReplayTests
         Assert.True(daemon.Catalogue.Current.HasQuarantine);
         Assert.Contains(daemon.LoaderLog.Lines, line => line.Line.Contains("don't add up", StringComparison.Ordinal));
 
+        // No key can be named: it is said where to look.
+        StatusResult status = daemon.Operations.ReadStatus.Run(Daemon.Operator);
+        Assert.Null(status.Quarantine);
+        Assert.Contains(
+            status.Weaknesses!, one => one.Contains("3003, 3004", StringComparison.Ordinal) && one.Contains("kmsd restore", StringComparison.Ordinal));
+
         await daemon.TamperAsync($"{key}; {mark}; {versions}", rows: 4);
         await daemon.ResumeAsync();
         Assert.False(daemon.Catalogue.Current.HasQuarantine);

@@ -224,6 +224,50 @@ public sealed class RestoreTests
         Assert.Equal("a text"u8.ToArray(), await daemon.DecryptAsync(Daemon.Manager, "kept", ciphertext));
     }
 
+    /// <summary>As it is when a run before this one was cut off after it recorded an opening and before it removed the note.</summary>
+    [Fact]
+    public async Task An_opening_of_custody_that_the_database_has_on_record_isnt_recorded_again()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        string without = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        OpeningNotes notes = new(Path.GetDirectoryName(daemon.Path)!);
+        OpeningNote note = new(DateTimeOffset.FromUnixTimeMilliseconds(1_764_000_000_123), 1, "root generation 1, set 1a2b; token lost", new Dictionary<long, string> { [1] = "S-2" });
+        notes.Add(note);
+        Assert.Contains("To be recorded: custody was opened", await RestoreAsync(daemon, without), StringComparison.Ordinal);
+        Assert.Empty(notes.Read());
+        await daemon.ResumeAsync();
+        AssertRecorded(daemon, 1);
+
+        daemon.Clock.Advance(TimeSpan.FromSeconds(1)); // A backup's name is its time.
+        string with = await BackUpAsync(daemon);
+        await daemon.StopAsync();
+        notes.Add(note);
+        Assert.DoesNotContain("To be recorded", await RestoreAsync(daemon, with), StringComparison.Ordinal);
+        Assert.Empty(notes.Read());
+        await daemon.ResumeAsync();
+        AssertRecorded(daemon, 1);
+
+        // Another one at another time is another one; and a backup from before knows of neither.
+        await daemon.StopAsync();
+        notes.Add(note);
+        notes.Add(note with { At = note.At.AddMilliseconds(1) });
+        _ = await RestoreAsync(daemon, with);
+        await daemon.ResumeAsync();
+        AssertRecorded(daemon, 2);
+        await daemon.StopAsync();
+        notes.Add(note);
+        _ = await RestoreAsync(daemon, without);
+        await daemon.ResumeAsync();
+        AssertRecorded(daemon, 1);
+
+        static void AssertRecorded(Daemon daemon, long times)
+        {
+            Assert.Equal(times, daemon.Query("SELECT count(*) FROM history WHERE operation = 'root.restore' AND scope = 'root'"));
+            Assert.Equal(times, daemon.Query("SELECT count(*) FROM notifications WHERE kind = 'custody.opened' AND principal = 'uid:0'"));
+        }
+    }
+
     internal static async Task<string> BackUpAsync(Daemon daemon)
     {
         CreateBackupResult made = await daemon.Operations.CreateBackup.RunAsync(Daemon.Operator, new CreateBackupRequest(), CancellationToken.None);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Kms.Client.Protocol;
+using Kmsd.Access;
 using Kmsd.Rpc;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -18,6 +19,46 @@ public sealed class RpcErrorTests
         ErrorDetail detail = Assert.IsType<ErrorDetail>(error.Data);
         Assert.Equal((8, "Slow down.", "limitExceeded", 2000), ((int)error.Code, error.Message, detail.Reason, detail.RetryAfterMs));
         Assert.Null(detail.Incident);
+    }
+
+    [Fact]
+    public void What_clients_may_advise_crosses_beside_the_reason()
+    {
+        KmsException refusal = new(KmsErrorCode.Forbidden, "No.") { RequiredRole = KmsException.OperatorRole, Subject = KmsException.OfKey };
+        ErrorDetail detail = Assert.IsType<ErrorDetail>(RpcError.From(refusal, "keys.get", NullLogger.Instance).Data);
+        Assert.Equal(("operator", "key"), (detail.RequiredRole, detail.Subject));
+        Assert.Equal(
+            """{"reason":"forbidden","subject":"key","requiredRole":"operator"}""", JsonSerializer.Serialize(detail, ProtocolJsonContext.Default.ErrorDetail));
+    }
+
+    /// <summary>As each is refused by the operation itself.</summary>
+    [Fact]
+    public async Task Refusals_of_keys_and_of_those_who_run_the_host_say_so()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        KmsException[] ofKeys =
+        [
+            Refusal.Of(KmsErrorCode.NotFound, () => daemon.Get(Daemon.Manager, "absent")),
+            .. await OfKeyAsync(daemon),
+        ];
+        Assert.All(ofKeys, refusal => Assert.Equal((KmsException.OfKey, null), (refusal.Subject, refusal.RequiredRole)));
+        Assert.Equal(
+            KmsException.OperatorRole, (await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.Operations.CreateBackup.RunAsync(Daemon.Stranger, new CreateBackupRequest(), TestContext.Current.CancellationToken))).RequiredRole);
+        Assert.Equal(
+            KmsException.RootAdministratorRole, Refusal.Of(KmsErrorCode.Forbidden, () => daemon.Operations.ReadRootStatus.Run(Daemon.Stranger)).RequiredRole);
+        KmsException none = Refusal.Of(KmsErrorCode.NotFound, () => daemon.Operations.ListKeys.Run(Daemon.Stranger, new ListKeysRequest { Store = "absent" }));
+        Assert.Null(none.Subject);
+    }
+
+    private static async Task<IEnumerable<KmsException>> OfKeyAsync(Daemon daemon)
+    {
+        Caller user = Daemon.Uid(2000);
+        _ = await daemon.CreateKeyAsync("mail", ("uid:2000", KeyRole.EncryptorDecryptor), ("uid:1000", KeyRole.Manager));
+        KmsException version = await Refusal.OfAsync(
+            KmsErrorCode.NotFound,
+            () => daemon.Operations.SetVersionState.DisableAsync(Daemon.Manager, new VersionRequest { Key = "mail", Version = 7 }, TestContext.Current.CancellationToken));
+        _ = await daemon.Operations.DisableKey.RunAsync(Daemon.Manager, new KeyRequest { Key = "mail" }, TestContext.Current.CancellationToken);
+        return [version, await Refusal.OfAsync(KmsErrorCode.InvalidState, () => daemon.EncryptAsync(user, "mail"))];
     }
 
     [Fact]
