@@ -277,6 +277,22 @@ public sealed class FaultPointTests
         await IsRecordedOnceAsync(host);
     }
 
+    [Fact]
+    public async Task Where_the_token_is_told_nothing_a_recovery_records_an_opening_of_custody_too()
+    {
+        await using Installation host = await Installation.MakeAsync();
+        host.Set("token", "anchor", "off");
+        await ChangeAsync(host, "before");
+        string note = NoteOpening(host);
+        string[] recover = ["recover", "--accept-rollback", "--reason", "a test", "--yes"];
+        Finished recovered = await host.KmsdAsync(recover);
+        Assert.True(recovered.ExitCode == 0, recovered.Error);
+        Assert.Contains("To be recorded: custody was opened", recovered.Output, StringComparison.Ordinal);
+        Assert.False(File.Exists(note));
+        await IsRecordedOnceAsync(host);
+        Assert.Contains("nothing to recover", (await host.KmsdAsync(recover)).Output, StringComparison.Ordinal);
+    }
+
     /// <summary>Run again with the backup from before it, or with one from after it.</summary>
     [Theory]
     [InlineData("restore.in-place:1", false)]

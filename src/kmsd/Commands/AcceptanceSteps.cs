@@ -97,14 +97,17 @@ internal static class AcceptanceSteps
         NotesBeside(path).Remove();
     }
 
-    /// <summary>What recorded them before was cut off before it removed the notes.</summary>
-    public static void RemoveRecordedOpenings(string path, Database database)
+    /// <summary>True if there are notes that this database doesn't hold yet. Where it holds all, what recorded them was cut off before it removed them, and that is done now.</summary>
+    public static bool MustRecordOpenings(string path, Database database)
     {
         IReadOnlyList<OpeningNote> openings = NotesBeside(path).Read();
-        if (openings.Count > 0 && openings.All(opening => database.Load(from => RecordedOpenings.Holds(from, opening))))
+        bool areRecorded = openings.All(opening => database.Load(from => RecordedOpenings.Holds(from, opening)));
+        if (openings.Count > 0 && areRecorded)
         {
             RemoveOpenings(path);
         }
+
+        return !areRecorded;
     }
 
     /// <summary>Whoever rotated the root key had a reason. Nothing of it is removed here: what was set aside needs it.</summary>

@@ -46,13 +46,9 @@ internal static class Recover
             seen =>
             {
                 found = seen;
-                if (!AnchorPolicy.Serves(seen.Verdict))
-                {
-                    return true;
-                }
 
-                AcceptanceSteps.RemoveRecordedOpenings(path, seen.Database);
-                return false;
+                // Where the token isn't asked, after custody was opened, there is only that to be recorded.
+                return !AnchorPolicy.Serves(seen.Verdict) || AcceptanceSteps.MustRecordOpenings(path, seen.Database);
             },
             meter, clock, logs);
         if (installation is null)
