@@ -14,6 +14,8 @@ internal sealed class Caller
         // Somebody whose uid isn't mapped isn't of this host, whatever his control group is called.
         Unit = unit is { RunsOthersPrograms: false } && !Principal.IsUnmapped(uid) ? unit : null;
         Principals = [.. Named(uid, gid, groups, Unit)];
+        Primary = Unit is UnitName own && Principal.IsDynamicUser(uid) ? Principal.Of(own) : Principal.User(uid);
+        PrimaryText = Primary.ToString();
     }
 
     public int ProcessId { get; }
@@ -32,7 +34,10 @@ internal sealed class Caller
     public ImmutableArray<Principal> Principals { get; }
 
     /// <summary>The one that history names: the user, but the unit where systemd only lends it a user.</summary>
-    public Principal Primary => Unit is UnitName unit && Principal.IsDynamicUser(Uid) ? Principal.Of(unit) : Principal.User(Uid);
+    public Principal Primary { get; }
+
+    /// <summary>As it is written.</summary>
+    public string PrimaryText { get; }
 
     public bool Is(Principal principal) => Principals.Contains(principal);
 

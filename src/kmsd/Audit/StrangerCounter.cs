@@ -26,7 +26,7 @@ internal sealed class StrangerCounter(Writer writer, Database database, TimeProv
     public void Count(Caller caller, string operation, string reason)
     {
         long minute = clock.GetUtcNow().ToUnixTimeSeconds() / 60;
-        string principal = caller.Primary.ToString();
+        string principal = caller.PrimaryText;
         bool isNews;
         _ = Interlocked.Increment(ref _total);
         lock (_lock)

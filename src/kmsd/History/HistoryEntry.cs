@@ -53,7 +53,7 @@ internal sealed record HistoryEntry
         Tag = Tag?.ToBytes(),
         Version = Version,
         Operation = Operation,
-        Principal = Caller?.Primary.ToString(),
+        Principal = Caller?.PrimaryText,
         Uid = Caller?.Uid,
         ProcessId = Caller?.ProcessId,
         Unit = Caller?.Unit?.Text,

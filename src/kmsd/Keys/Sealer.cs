@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 
@@ -7,7 +8,8 @@ namespace Kmsd.Keys;
 internal sealed class Sealer(CatalogueLedger catalogue, VersionCipher cipher, UseRecorder recorder)
 {
     /// <exception cref="KmsException">Any refusal of a use.</exception>
-    public async Task<Ciphertext> SealAsync(
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
+    public async ValueTask<Ciphertext> SealAsync(
         Caller caller, string operation, string keyName, SensitiveBytes plaintext, byte[]? context, CancellationToken cancellationToken)
     {
         KeyLimits.CheckContext(context);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Threading.Tasks.Sources;
 using Kms.Client.Protocol;
@@ -30,7 +31,8 @@ internal sealed record KeyUse(Caller Caller, string Operation, KeyAction Action,
 internal sealed class UseRecorder(CatalogueLedger catalogue, HistoryLog history, Writer writer, TimeProvider clock)
 {
     /// <exception cref="KmsException">It no longer stands, or could not be written: the use must not be answered.</exception>
-    public async Task RecordAsync(KeyUse use, CancellationToken cancellationToken)
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
+    public async ValueTask RecordAsync(KeyUse use, CancellationToken cancellationToken)
     {
         Request request = new(this, use);
         await writer.EnqueueAsync(request, cancellationToken);

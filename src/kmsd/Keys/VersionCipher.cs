@@ -6,7 +6,7 @@ namespace Kmsd.Keys;
 internal sealed class VersionCipher(MaterialCache cache)
 {
     /// <exception cref="KmsException"><c>unsupported</c>, <c>tooLarge</c>, <c>invalidParams</c>: the key's type can't do this.</exception>
-    public async Task<Ciphertext> EncryptAsync(
+    public async ValueTask<Ciphertext> EncryptAsync(
         Key key, KeyVersion version, SensitiveBytes plaintext, byte[]? context, CancellationToken cancellationToken)
     {
         CheckType(key, context);

@@ -30,7 +30,7 @@ internal sealed class ListNotifications(DatabaseReader database, RowAuthenticato
         return await database.ReadAsync(
             from =>
             {
-                long after = Math.Max(request.After ?? 0, NoticeRows.ReadCursor(from, authenticator, caller.Primary.ToString()));
+                long after = Math.Max(request.After ?? 0, NoticeRows.ReadCursor(from, authenticator, caller.PrimaryText));
                 List<NotificationDescription> found = [];
                 long last = after;
                 int rows = 0;
@@ -87,7 +87,7 @@ internal sealed class AcknowledgeNotifications(NoticeLog notices, Writer writer)
         return await writer.ChangeAsync(
             () =>
             {
-                notices.Acknowledge(caller.Primary.ToString(), Math.Min(request.UpTo, notices.LastNumber));
+                notices.Acknowledge(caller.PrimaryText, Math.Min(request.UpTo, notices.LastNumber));
                 return new EmptyResult();
             },
             cancellationToken);

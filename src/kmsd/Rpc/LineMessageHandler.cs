@@ -24,6 +24,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     private readonly LineBurst _burst;
 
     private int _toWrite;
+    private bool _isFirstDone;
 
     // Behind the line that was taken last stands another whole one.
     private bool _hasNext;
@@ -189,7 +190,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
                 }
 
                 await entering;
-                _firstRequest.CancelAfter(Timeout.InfiniteTimeSpan);
+                DisarmFirstRequest();
                 return Formatter.Deserialize(
                     envelope.NeedsParams ? envelope.Complete(line.Span) : new ReadOnlySequence<byte>(line));
             case Envelope.Verdict.Refuse:
@@ -199,6 +200,15 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
             default:
                 RequestGate.GiveBack(text);
                 return null;
+        }
+    }
+
+    private void DisarmFirstRequest()
+    {
+        if (!_isFirstDone)
+        {
+            _isFirstDone = true;
+            _firstRequest.CancelAfter(Timeout.InfiniteTimeSpan);
         }
     }
 
