@@ -53,6 +53,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     // How much of what is deferred the transaction has taken in.
     private int _takenIn;
+    private int _markedTakenIn;
     private HistoryHead _staged;
     private HistoryHead _mark;
     private ImmutableList<HistorySegment> _stagedSegments;
@@ -271,6 +272,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     public void Mark()
     {
         _mark = _staged;
+        _markedTakenIn = _takenIn;
         _markedSegments = _stagedSegments;
         _isNextMarked = _next is not null;
         _markedErasures = _stagedErasures.Count;
@@ -279,6 +281,7 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
     public void ReturnToMark()
     {
         _staged = _mark;
+        _takenIn = _markedTakenIn; // What was taken in since went back with the savepoint; it is taken in again.
         _stagedSegments = _markedSegments;
         _stagedErasures.RemoveRange(_markedErasures, _stagedErasures.Count - _markedErasures);
         if (!_isNextMarked)

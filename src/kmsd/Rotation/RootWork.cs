@@ -235,6 +235,7 @@ internal sealed class RootWork(
                 if (catalogue.Staged.Keys.TryGetValue(tag, out Key? key))
                 {
                     catalogue.Rewrap(key, versions);
+                    rows.HashChanged();
                     writer.LetUsesPass();
                 }
             }

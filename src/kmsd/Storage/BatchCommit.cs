@@ -48,6 +48,15 @@ internal sealed class BatchCommit(Database database, IReadOnlyList<IBatchPartici
         _ = database.TryEmptyLog(); // What readers keep from it is emptied at the next start.
     }
 
+    /// <summary>Takes what was deferred meanwhile into the transaction that is being written.</summary>
+    public void TakeIn()
+    {
+        foreach (IBatchParticipant participant in participants)
+        {
+            participant.TakeIn();
+        }
+    }
+
     /// <summary>Writes a batch, and tells whoever is refused.</summary>
     /// <param name="batch">In the order in which they came.</param>
     /// <param name="isFull">It must reach the disk, whatever is in it.</param>
@@ -81,11 +90,7 @@ internal sealed class BatchCommit(Database database, IReadOnlyList<IBatchPartici
                 Apply(request);
             }
 
-            foreach (IBatchParticipant participant in participants)
-            {
-                participant.TakeIn();
-            }
-
+            TakeIn();
             foreach (IBatchParticipant participant in participants)
             {
                 participant.Flush(isFull);

@@ -46,6 +46,9 @@ internal sealed partial class RowSet : IBatchParticipant
     private readonly Branch?[] _branches = new Branch?[Fanout];
     private readonly HashTree _tree = new(new HashTree(s_emptyBucket).ComputeRoot());
     private readonly HashSet<int> _dirty = [];
+
+    // The root of what is staged isn't known.
+    private bool _isStale;
     private readonly List<(int Bucket, byte[] Before)> _undo = [];
     private int _mark;
     private long _lastEpoch;
@@ -80,6 +83,7 @@ internal sealed partial class RowSet : IBatchParticipant
         LoadingMemory.Tidy(gathered.Count);
         gathered.Distribute(Set);
         Staged = new SetState(0, ComputeRoot());
+        _isStale = false;
         _committed = Staged;
     }
 
@@ -134,16 +138,20 @@ internal sealed partial class RowSet : IBatchParticipant
 
     public void Mark() => _mark = _undo.Count;
 
+    /// <summary>Hashes what was changed so far, so that less is left to be done at the end of a long change.</summary>
+    public void HashChanged() => _ = ComputeRoot();
+
     public void ReturnToMark() => Undo(_mark);
 
     public void Flush(bool isFull)
     {
-        if (_dirty.Count == 0)
+        if (!_isStale)
         {
             return;
         }
 
         byte[] root = ComputeRoot();
+        _isStale = false;
         Staged = root.AsSpan().SequenceEqual(Committed.Root) ? Committed : new SetState(++_lastEpoch, root);
     }
 
@@ -243,6 +251,7 @@ internal sealed partial class RowSet : IBatchParticipant
         Branch branch = _branches[bucket / Fanout] ??= new Branch();
         branch.Buckets[bucket % Fanout] = entries;
         _ = _dirty.Add(bucket);
+        _isStale = true;
     }
 
     private void Undo(int count)

@@ -121,6 +121,8 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
                 {
                     request.Succeed();
                 }
+
+                _commit.TakeIn();
             }
             else
             {
