@@ -2,6 +2,7 @@ using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.Audit;
 using Kmsd.Keys;
+using Kmsd.Storage;
 
 namespace Kmsd.Rpc;
 
@@ -18,6 +19,11 @@ internal sealed class RequestGuard(
             if (limiter.IsOn)
             {
                 limiter.Take(caller.Primary, Cost.Of(method, request, catalogue.Current));
+            }
+
+            if (Burst.Current is Burst burst && Cost.Of(method, request, catalogue.Current) >= Cost.Long)
+            {
+                burst.Close(); // What came before it needn't wait until it is done.
             }
 
             T result = await run();
@@ -71,6 +77,9 @@ internal sealed class RequestGuard(
 /// <summary>What a request costs, in units of work: about what it takes of a processor, in encryptions.</summary>
 internal static class Cost
 {
+    /// <summary>From here on it takes a processor about as long as a whole burst of uses does.</summary>
+    public const int Long = RsaPrivate;
+
     private const int Elliptic = 4;
     private const int RsaPrivate = 40;
 
