@@ -86,8 +86,11 @@ internal static class Cost
     public static long Of(string method, object request, Catalogue catalogue)
     {
         long items = request is IBatchRequest batch ? Math.Max(1, batch.ItemCount) : 1;
-        return items * OfOne(method, TypeOf(request, catalogue));
+        return items * OfOne(method, DependsOnType(method) ? TypeOf(request, catalogue) : null);
     }
+
+    private static bool DependsOnType(string method) => method is "keys.create" or "keys.rotate"
+        or "crypto.sign" or "crypto.verify" or "crypto.decrypt" or "crypto.decryptBatch" or "crypto.reencrypt" or "crypto.reencryptBatch";
 
     private static int OfOne(string method, KeyType? type) => (method, type) switch
     {
