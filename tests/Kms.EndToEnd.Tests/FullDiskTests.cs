@@ -54,8 +54,10 @@ public sealed class FullDiskTests
             $"{times} times full: {proof.Carried} uses of {uses.Count} carried out and in the history once, {refused} refused and nowhere");
     }
 
-    [Fact]
-    public async Task Killed_while_the_disk_is_full_it_starts_again_when_there_is_room()
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Killed_or_stopped_while_the_disk_is_full_it_starts_again_when_there_is_room(bool isKilled)
     {
         SkipUnlessRoot();
         await using Installation host = await Installation.MakeEmptyAsync();
@@ -70,7 +72,16 @@ public sealed class FullDiskTests
             UseLoad load = await UseLoad.StartAsync(() => Wire.ConnectAsync(host.Socket), "recorded", "killed", connections: 64, inFlight: 2);
             disk.Fill();
             await load.WaitForAsync("storageUnavailable", 1000);
-            await daemon.KillAsync();
+            if (isKilled)
+            {
+                await daemon.KillAsync();
+            }
+            else
+            {
+                Finished stopped = await daemon.StopAsync();
+                Assert.True(stopped.ExitCode == 0, stopped.Error);
+            }
+
             uses = await load.EndAsync(isCut: true);
         }
 

@@ -147,7 +147,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     /// <summary>What stands in the buffer, or what comes next. Where no whole line stands there the burst is over.</summary>
     private async ValueTask<ReadResult> ReadMoreAsync(CancellationToken cancellationToken)
     {
-        if (_hasNext)
+        if (_hasNext && (_share.IsAlone || ThreadPool.PendingWorkItemCount == 0))
         {
             return await Reader!.ReadAsync(cancellationToken);
         }
@@ -156,7 +156,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         ValueTask<ReadResult> reading = Reader!.ReadAsync(cancellationToken);
         if (reading.IsCompleted && ThreadPool.PendingWorkItemCount > 0)
         {
-            await Task.Yield(); // Whoever sends without end takes turns with others.
+            await Task.Yield(); // Whoever sends without end takes turns with others; beside other users, for each line.
         }
 
         return await reading;

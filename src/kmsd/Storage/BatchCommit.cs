@@ -45,7 +45,22 @@ internal sealed class BatchCommit(Database database, IReadOnlyList<IBatchPartici
     {
         Write([], isFull: true, []);
         witness?.Close();
-        _ = database.TryEmptyLog(); // What readers keep from it is emptied at the next start.
+        try
+        {
+            _ = database.TryEmptyLog(); // What readers keep from it is emptied at the next start.
+        }
+        catch (SqliteException exception)
+        {
+            // On a full disk: what stands in the log stands, and the next start reads it.
+            if (_mustEmptyLog)
+            {
+                StorageLog.LogNotEmptied(log, exception);
+            }
+            else
+            {
+                StorageLog.LogNotShortened(log, exception);
+            }
+        }
     }
 
     /// <summary>Takes what was deferred meanwhile into the transaction that is being written.</summary>
