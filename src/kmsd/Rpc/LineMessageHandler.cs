@@ -55,6 +55,9 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
         _burst = new LineBurst(this, writer);
     }
 
+    /// <summary>Whether others wait for this thread.</summary>
+    public Func<bool> IsPoolBusy { get; init; } = () => ThreadPool.PendingWorkItemCount > 0;
+
     /// <summary>What is about to be written: as long as more of it waits, nothing is flushed, so that answers leave together.</summary>
     public void Announce() => Interlocked.Increment(ref _toWrite);
 
@@ -147,14 +150,14 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     /// <summary>What stands in the buffer, or what comes next. Where no whole line stands there the burst is over.</summary>
     private async ValueTask<ReadResult> ReadMoreAsync(CancellationToken cancellationToken)
     {
-        if (_hasNext && (_share.IsAlone || ThreadPool.PendingWorkItemCount == 0))
+        if (_hasNext && (_share.IsAlone || !IsPoolBusy()))
         {
             return await Reader!.ReadAsync(cancellationToken);
         }
 
         _burst.Close();
         ValueTask<ReadResult> reading = Reader!.ReadAsync(cancellationToken);
-        if (reading.IsCompleted && ThreadPool.PendingWorkItemCount > 0)
+        if (reading.IsCompleted && IsPoolBusy())
         {
             await Task.Yield(); // Whoever sends without end takes turns with others; beside other users, for each line.
         }

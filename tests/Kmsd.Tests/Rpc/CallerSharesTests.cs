@@ -26,7 +26,7 @@ public sealed class CallerSharesTests
     [Fact]
     public void Beside_others_each_has_few_running_and_the_other_none_of_them_in_his_way()
     {
-        CallerShares shares = new(alone: 64, besideOthers: 1, new StoppedClock());
+        CallerShares shares = new(alone: 64, besideOthers: 1, new StoppedClock { HasTimers = false });
         CallerShares.Share greedy = shares.Join(s_first);
         CallerShares.Share other = shares.Join(s_second);
         Task[] first = [greedy.EnterAsync(), greedy.EnterAsync()];
@@ -45,7 +45,7 @@ public sealed class CallerSharesTests
     [Fact]
     public void Beside_others_no_more_is_read_of_whoever_has_requests_waiting()
     {
-        CallerShares shares = new(alone: 64, besideOthers: 1, new StoppedClock());
+        CallerShares shares = new(alone: 64, besideOthers: 1, new StoppedClock { HasTimers = false });
         CallerShares.Share greedy = shares.Join(s_first);
         _ = greedy.EnterAsync();
         Assert.True(greedy.TurnToReadAsync().IsCompletedSuccessfully); // He is alone.
@@ -65,7 +65,7 @@ public sealed class CallerSharesTests
     [Fact]
     public void Who_hangs_up_and_comes_back_comes_back_to_what_he_has_running()
     {
-        CallerShares shares = new(alone: 1, besideOthers: 1, new StoppedClock());
+        CallerShares shares = new(alone: 1, besideOthers: 1, new StoppedClock { HasTimers = false });
         CallerShares.Share before = shares.Join(s_first);
         _ = before.EnterAsync();
         shares.Leave(before);
@@ -83,7 +83,7 @@ public sealed class CallerSharesTests
     [Fact]
     public void The_other_is_forgotten_when_he_asks_no_more()
     {
-        StoppedClock clock = new();
+        StoppedClock clock = new() { HasTimers = false };
         CallerShares shares = new(alone: 64, besideOthers: 1, clock);
         CallerShares.Share greedy = shares.Join(s_first);
         _ = greedy.EnterAsync();

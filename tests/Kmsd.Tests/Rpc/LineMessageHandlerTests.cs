@@ -24,7 +24,7 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
     private readonly RequestGate _gate = new(MostInFlight, 1 << 20);
     private readonly CancellationTokenSource _firstRequest = new();
     private readonly CancellationTokenSource _ends = new();
-    private readonly CallerShares _shares = new(alone: 64, besideOthers: 1, new StoppedClock());
+    private readonly CallerShares _shares = new(alone: 64, besideOthers: 1, new StoppedClock { HasTimers = false });
     private readonly Pipe _input = new();
     private readonly Pipe _output = new();
     private readonly LineMessageHandler _handler;
@@ -42,7 +42,10 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
             JsonSerializerOptions = ProtocolJsonContext.Default.Options,
         };
         _handler = new LineMessageHandler(
-            _input.Reader, _output.Writer, formatter, longestLine: 1000, _gate, new RpcMeter(_meter), _firstRequest, _shares.Join(new Caller(1, 1001, 100, [])), _writer);
+            _input.Reader, _output.Writer, formatter, longestLine: 1000, _gate, new RpcMeter(_meter), _firstRequest, _shares.Join(new Caller(1, 1001, 100, [])), _writer)
+        {
+            IsPoolBusy = () => false, // Whatever other tests do.
+        };
     }
 
     public async ValueTask DisposeAsync()
