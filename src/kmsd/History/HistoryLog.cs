@@ -383,26 +383,34 @@ internal sealed class HistoryLog : IBatchParticipant, IDisposable
 
     private void InsertAll(ReadOnlySpan<byte> records)
     {
-        Statement many = _database.Prepare(s_insertMany);
-        ReadOnlySpan<byte> bound = records;
-        int position = 1;
-        while (HistoryRecord.TryRead(records, out HistoryRecord record))
+        int left = Count(records);
+        for (; left >= EntriesAtOnce; left -= EntriesAtOnce)
         {
-            position = Bind(many, position, record);
-            records = records[record.Bytes.Length..];
-            if (position > EntriesAtOnce * Columns)
+            Statement many = _database.Prepare(s_insertMany);
+            for (int position = 1; position <= EntriesAtOnce * Columns && HistoryRecord.TryRead(records, out HistoryRecord record); records = records[record.Bytes.Length..])
             {
-                many.ExecuteBound();
-                position = 1;
-                bound = records;
+                position = Bind(many, position, record);
             }
+
+            many.ExecuteBound();
         }
 
-        while (HistoryRecord.TryRead(bound, out HistoryRecord record))
+        for (; left > 0 && HistoryRecord.TryRead(records, out HistoryRecord record); left--)
         {
             Insert(record);
-            bound = bound[record.Bytes.Length..];
+            records = records[record.Bytes.Length..];
         }
+    }
+
+    private static int Count(ReadOnlySpan<byte> records)
+    {
+        int count = 0;
+        for (; HistoryRecord.TryRead(records, out HistoryRecord record); count++)
+        {
+            records = records[record.Bytes.Length..];
+        }
+
+        return count;
     }
 
     private void Insert(HistoryRecord record)
