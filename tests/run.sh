@@ -35,15 +35,19 @@ KMS_WALK_RANDOM_SEED=$(od -An -N8 -tu8 /dev/urandom | tr -d ' ')
 export KMS_WALK_RANDOM_SEED
 step "Tests; the random walk has the seed $KMS_WALK_RANDOM_SEED (walked again with KMS_WALK_SEED)"
 
-# Each project prints its failures, its skips with their reasons, and its counts, which are added up here.
+# Each project prints its failures, its skips with their reasons, and its counts, which are added up here. One in which nothing
+# ends for so long is ended: what still runs is named, and its memory is left under TestResults.
+hang=${KMS_TEST_HANG:-5m}
+rm -f TestResults/*_hang.*
 passed=0 failed=0 skipped=0
 report=$(mktemp -d)
 trap 'rm -rf "$report"' EXIT
 for project in tests/*.Tests; do
     name=$(basename "$project")
     step "$name"
-    dotnet test --no-build --project "$project" 2>&1 | tee "$report/$name.log"
+    dotnet test --no-build --project "$project" --hangdump --hangdump-type Mini --hangdump-timeout "$hang" 2>&1 | tee "$report/$name.log"
     code=${PIPESTATUS[0]}
+    cat TestResults/"$name"_*_hang.log 2> /dev/null # What hung, if something did.
     count() { sed -n "s/^  $1: \([0-9]*\)$/\1/p" "$report/$name.log" | tail -1; }
     if [ -z "$(count total)" ] || [ "$(count total)" -eq 0 ]; then
         echo "$name ended with $code and no result."

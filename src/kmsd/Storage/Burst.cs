@@ -9,6 +9,8 @@ internal abstract class Burst(Writer writer)
 {
     private const int Nobody = 0;
 
+    private readonly Writer _writer = writer;
+
     [ThreadStatic]
     private static Burst? s_current;
 
@@ -17,6 +19,9 @@ internal abstract class Burst(Writer writer)
 
     /// <summary>The one that this thread takes up; null if what it does stands alone.</summary>
     public static Burst? Current => s_current is Burst current && current._thread == Environment.CurrentManagedThreadId ? current : null;
+
+    /// <summary>The one that this thread takes up for a writer; null if what it enqueues there stands alone.</summary>
+    public static Burst? For(Writer writer) => Current is Burst current && ReferenceEquals(current._writer, writer) ? current : null;
 
     /// <summary>From here on what this thread enqueues waits for <see cref="Close"/>. That must come before the thread waits for anything.</summary>
     public void Open()
@@ -34,7 +39,7 @@ internal abstract class Burst(Writer writer)
         }
 
         _thread = Nobody;
-        writer.WriteWaiting(this);
+        _writer.WriteWaiting(this);
     }
 
     /// <summary>Completes requests of this burst that are committed. Whoever waits for them goes on here.</summary>

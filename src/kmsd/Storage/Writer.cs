@@ -29,6 +29,9 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
     // 1 while somebody writes; who changes it from 0 owns the database, the participants and the batch.
     private int _isWriting;
 
+    /// <summary>Whether others wait for a thread.</summary>
+    public Func<bool> IsPoolBusy { get; init; } = () => ThreadPool.PendingWorkItemCount > 0;
+
     /// <summary>How many requests wait.</summary>
     public int QueueLength => _queue.Count;
 
@@ -47,18 +50,18 @@ internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant>
         Task room = _room.WaitAsync(cancellationToken);
         if (!room.IsCompleted)
         {
-            Burst.Current?.Close();
+            Burst.For(this)?.Close();
         }
 
         await room;
-        request.Burst = Burst.Current;
+        request.Burst = Burst.For(this);
         _queue.Enqueue(request);
         if (request.Burst is not null)
         {
             return; // Written when it ends.
         }
 
-        if (ThreadPool.PendingWorkItemCount > 0)
+        if (IsPoolBusy())
         {
             // Others are on their way here: behind them in the pool, the batch takes what they bring as well.
             if (TryBegin())

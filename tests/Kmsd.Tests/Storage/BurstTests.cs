@@ -24,6 +24,7 @@ public sealed class BurstTests : IDisposable
 
     public void Dispose()
     {
+        _burst.Close(); // The thread that opened it runs other tests.
         _writer.Dispose();
         _meter.Dispose();
         _database.Dispose();
@@ -119,6 +120,22 @@ public sealed class BurstTests : IDisposable
         Use use = new(() => { });
         Assert.True(Enqueue(use));
         await use.Answered.WaitAsync(s_soon, TestContext.Current.CancellationToken);
+    }
+
+    /// <summary>Its end would write what the one has, and never what the other was given.</summary>
+    [Fact]
+    public async Task What_another_writer_is_given_stands_alone()
+    {
+        using TemporaryFolder folder = new();
+        using var database = Database.Create(folder.File(Database.FileName));
+        using Writer other = new(database, [], witness: null, new WriterMeter(_meter), new ListLogger<Writer>());
+        Use use = new(() => { });
+        _burst.Open();
+        await other.EnqueueAsync(use, TestContext.Current.CancellationToken);
+        await use.Answered.WaitAsync(s_soon, TestContext.Current.CancellationToken);
+        _burst.Close();
+
+        Assert.True(use.HasSucceeded);
     }
 
     [Fact]
