@@ -148,18 +148,44 @@ public sealed class DestructionTests : IAsyncLifetime
         await UntilAsync(() => Task.FromResult(Found(doomed) == 0));
     }
 
-    private async Task RestartAsync(Action whileStopped)
+    /// <summary>The daemon dies once it has recorded the destruction, and the next start once it has tidied up: both before the log is emptied.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Of_a_deleted_key_no_blob_is_left_wherever_the_daemon_dies(bool diesTwice)
+    {
+        await MakeAsync("doomed", "AES256-GCM96", "software", versions: 2);
+        List<byte[]> doomed = await MaterialAsync("doomed");
+        _ = await _wire.ResultAsync("keys.requestDeletion", """{"key":"doomed","confirmName":"doomed"}""");
+        await RestartAsync(() => { }, ("KMSD_TEST_FAULT", "writer.after-commit:1"));
+        await _wire.SendAsync("""{"jsonrpc":"2.0","id":1,"method":"keys.deleteNow","params":{"key":"doomed","confirmName":"doomed"}}""");
+        Assert.Equal(137, await _daemon.ExitAsync());
+        Assert.NotEqual(0, Found(doomed));
+        if (diesTwice)
+        {
+            Assert.Equal(137, (await _host.TestKmsdAsync(new() { ["KMSD_TEST_FAULT"] = "sweep.after-commit:1" })).ExitCode);
+            Assert.NotEqual(0, Found(doomed));
+        }
+
+        await _daemon.DisposeAsync();
+        await _wire.DisposeAsync();
+        _daemon = await StartAsync();
+        _wire = await Wire.ConnectAsync(_host.Socket);
+        await UntilAsync(() => Task.FromResult(Found(doomed) == 0));
+    }
+
+    private async Task RestartAsync(Action whileStopped, params (string Name, string Value)[] hooks)
     {
         Assert.Equal(0, (await _daemon.StopAsync()).ExitCode);
         whileStopped();
         await _daemon.DisposeAsync();
         await _wire.DisposeAsync();
-        _daemon = await StartAsync();
+        _daemon = await StartAsync(hooks);
         _wire = await Wire.ConnectAsync(_host.Socket);
     }
 
-    private Task<Daemon> StartAsync() => _host.StartTestBuildAsync(
-        new() { ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
+    private Task<Daemon> StartAsync(params (string Name, string Value)[] hooks) => _host.StartTestBuildAsync(
+        new(hooks.Select(hook => KeyValuePair.Create(hook.Name, hook.Value))) { ["KMSD_TEST_LOOK"] = Path.Combine(_host.Path, "look") });
 
     private async Task MakeAsync(string name, string type, string protection, int versions)
     {

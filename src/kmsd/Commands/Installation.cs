@@ -49,8 +49,11 @@ internal sealed class Installation : IDisposable
         // What the token knows of another lineage says nothing of this one's history.
         AnchorRecord? last = verdict == AnchorVerdict.Accepted ? proof.Anchor! with { History = History.Committed } : proof.Anchor;
         Anchor = isAnchored ? new Anchor(Root, Authenticator, Rows, History, Instance.Lineage, last, clock, logs.CreateLogger<Anchor>()) : null;
+
+        // A crash left it, or the sweep could not empty it: what was destroyed before may stand in it.
+        bool isLogLeft = new FileInfo(proof.Path + Database.LogSuffix) is { Exists: true, Length: > 0 };
         Writer = new Writer(
-            Database, [Authenticator, Generations, Catalogue, Notices, Rows, History], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>());
+            Database, [Authenticator, Generations, Catalogue, Notices, Rows, History], Anchor, new WriterMeter(meter), logs.CreateLogger<Writer>(), isLogLeft);
         Reader = new DatabaseReader(proof.Path, Writer);
         ReaderAuthenticator = new RowAuthenticator(_rowKeys, Instance.Id, Authenticator.Generation);
         LastSeenAt = Database.Load(from => SeenTime.Read(from, Authenticator));

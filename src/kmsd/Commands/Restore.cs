@@ -22,7 +22,7 @@ internal static class Restore
     public const string Word = "restore";
 
     private const string TemporaryName = Database.FileName + ".restoring";
-    private static readonly string[] s_beside = ["-wal", "-shm"];
+    private static readonly string[] s_beside = [Database.LogSuffix, "-shm"];
 
     public static async Task RunAsync(CommandLine arguments, TimeProvider clock, OperatorConsole terminal)
     {

@@ -119,7 +119,7 @@ internal sealed class CreateBackup(
             finally
             {
                 File.Delete(partial);
-                File.Delete(partial + "-wal");
+                File.Delete(partial + Database.LogSuffix);
                 File.Delete(partial + "-shm");
             }
         }

@@ -12,7 +12,7 @@ internal sealed class WriterBrokenException(string message, Exception inner) : E
 /// What becomes of one batch: a transaction, with which its participants move; or, for uses alone, a write beside the database. For
 /// whoever is the one who writes; see <see cref="Writer"/>.
 /// </summary>
-internal sealed class BatchCommit(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger log)
+internal sealed class BatchCommit(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger log, bool isLogLeft)
 {
     // SQLITE_CONSTRAINT: memory doesn't know of a row that is there, since it didn't parse when it was loaded.
     private const int ConstraintViolated = 19;
@@ -21,7 +21,7 @@ internal sealed class BatchCommit(Database database, IReadOnlyList<IBatchPartici
     private const int DiskFull = 13;
 
     private volatile bool _isHealthy = true;
-    private volatile bool _mustEmptyLog;
+    private volatile bool _mustEmptyLog = isLogLeft;
     private bool _isLogRead;
     private bool _mustSupersede;
     private bool _wasDiskFull;

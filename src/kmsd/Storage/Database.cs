@@ -14,6 +14,9 @@ internal sealed class Database : IDisposable
 {
     public const string FileName = "kms.db";
 
+    /// <summary>Of the write-ahead log's name, behind the database's.</summary>
+    public const string LogSuffix = "-wal";
+
     // Primary result codes of SQLite.
     private const int SqlitePermission = 3;
     private const int SqliteReadOnly = 8;
@@ -89,7 +92,7 @@ internal sealed class Database : IDisposable
         }
 
         // Even a reader makes a log and an index of it otherwise (SQLite, "Read-Only WAL-Mode Databases"), and can't take them away again.
-        bool needsNoLog = isStill && !File.Exists(path + "-wal");
+        bool needsNoLog = isStill && !File.Exists(path + LogSuffix);
         string source = needsNoLog ? $"{new Uri(Path.GetFullPath(path)).AbsoluteUri}?immutable=1" : path;
         Database database = new(Connect(source, SqliteOpenMode.ReadOnly, exception => UnreadableByReader(path, exception)));
         try
@@ -119,7 +122,7 @@ internal sealed class Database : IDisposable
     /// <exception cref="StartupException">73</exception>
     public static void RequireAccess(string path)
     {
-        foreach (string file in new[] { path, path + "-wal", path + "-shm" }.Where(File.Exists))
+        foreach (string file in new[] { path, path + LogSuffix, path + "-shm" }.Where(File.Exists))
         {
             try
             {

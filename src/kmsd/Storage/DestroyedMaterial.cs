@@ -1,3 +1,5 @@
+using Kmsd.Hosting;
+
 namespace Kmsd.Storage;
 
 /// <summary>
@@ -37,6 +39,7 @@ internal static class DestroyedMaterial
         database.Execute($"INSERT INTO version_material ({Columns}) SELECT {Columns} FROM standing ORDER BY place");
         database.Execute("DROP TABLE standing");
         database.Execute("COMMIT");
-        _ = database.TryEmptyLog();
+        FaultPoint.Reach("sweep.after-commit");
+        _ = database.TryEmptyLog(); // What is left in it the writer empties.
     }
 }

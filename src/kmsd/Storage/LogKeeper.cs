@@ -19,7 +19,7 @@ internal sealed class LogKeeper(string path, Writer writer, ILogger<LogKeeper> l
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         await writer.SettleAsync(cancellationToken);
-        FileInfo file = new(path + "-wal");
+        FileInfo file = new(path + Database.LogSuffix);
         try
         {
             if (writer.MustEmptyLog)

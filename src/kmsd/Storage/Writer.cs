@@ -10,12 +10,18 @@ namespace Kmsd.Storage;
 /// <see cref="Burst"/> is written at its end. Nothing is answered before its batch is committed. A batch of uses alone is deferred: it is kept beside the database, and
 /// goes into it with the next transaction, or with the one that is being written, if that lets uses pass.
 /// </summary>
-internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger<Writer> log) : IDisposable
+/// <param name="database">Its own, from now on.</param>
+/// <param name="participants">What is written with each batch, in this order.</param>
+/// <param name="witness">Told of what is committed; null: nobody.</param>
+/// <param name="meter">Counts the commits.</param>
+/// <param name="log">For what fails.</param>
+/// <param name="isLogLeft">What was destroyed before may still stand in the write-ahead log.</param>
+internal sealed class Writer(Database database, IReadOnlyList<IBatchParticipant> participants, IBatchWitness? witness, WriterMeter meter, ILogger<Writer> log, bool isLogLeft = false) : IDisposable
 {
     private const int QueueCapacity = 8192;
     private const int MostRequestsInBatch = 512;
 
-    private readonly BatchCommit _commit = new(database, participants, witness, meter, log);
+    private readonly BatchCommit _commit = new(database, participants, witness, meter, log, isLogLeft);
     private readonly ConcurrentQueue<WriteRequest> _queue = new();
     private readonly SemaphoreSlim _room = new(QueueCapacity);
     private readonly List<WriteRequest> _batch = new(MostRequestsInBatch);
