@@ -11,33 +11,12 @@ cd "$(dirname "$0")/.."
 ratios=false
 [ "${1-}" != --ratios ] || { ratios=true; shift; }
 mebibytes=${1-2048}
-native=$(pwd)/artifacts/native
-bench=$(pwd)/artifacts/benchmarks/Kms.Benchmarks
-[ -x "$native/kmsd" ] || packaging/publish.sh
-dotnet publish tests/Kms.Benchmarks --configuration Release --runtime linux-x64 --output "$(dirname "$bench")" \
-    --verbosity quiet -nologo -p:RestoreLockedMode=true
+. tests/bench-host.sh
+build_load
 dir=$(mktemp -d /tmp/kms-bench-XXXXXX)
 trap 'for process in $daemon $echo $greedy; do kill "$process" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
 daemon='' echo='' greedy=''
-umask 077
-mkdir "$dir/state"
-printf 'benchmark-pin' > "$dir/pin"
-softhsm/make-token.sh "$dir" bench "$dir/pin" >/dev/null
-cat > "$dir/kmsd.conf" <<CONF
-[daemon]
-socket = $dir/kmsd.sock
-socket_group = $(id -gn)
-state_dir = $dir/state
-[token]
-module = /usr/lib/softhsm/libsofthsm2.so
-label = bench
-pin_file = $dir/pin
-[access]
-operators = uid:$(id -u)
-CONF
-export SOFTHSM2_CONF=$dir/softhsm2.conf KMSD_SOCKET=$dir/kmsd.sock PATH=$native:$PATH
-kmsd init --root token --config "$dir/kmsd.conf" >/dev/null
-uname -srm; nproc; git log -1 --format='commit %h' 2>/dev/null || true
+make_host "$dir"
 ls -l "$native/kmsd" "$native/kmsctl" | awk '{ print $NF ": " $5 " bytes" }'
 
 cat > "$dir/drive.py" <<'PY'

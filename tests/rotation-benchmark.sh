@@ -6,35 +6,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 versions=${1-100000}
-native=$(pwd)/artifacts/native
-bench=$(pwd)/artifacts/benchmarks/Kms.Benchmarks
-[ -x "$native/kmsd" ] || packaging/publish.sh
-dotnet publish tests/Kms.Benchmarks --configuration Release --runtime linux-x64 --output "$(dirname "$bench")" \
-    --verbosity quiet -nologo -p:RestoreLockedMode=true
+. tests/bench-host.sh
+build_load
 dir=$(mktemp -d /tmp/kms-rotation-XXXXXX)
 daemon=''
-trap 'kill $daemon 2>/dev/null || true; rm -rf "$dir"' EXIT
-umask 077
-mkdir "$dir/state"
-printf 'benchmark-pin' > "$dir/pin"
-softhsm/make-token.sh "$dir" bench "$dir/pin" >/dev/null
-cat > "$dir/kmsd.conf" <<CONF
-[daemon]
-socket = $dir/kmsd.sock
-socket_group = $(id -gn)
-state_dir = $dir/state
-[token]
-module = /usr/lib/softhsm/libsofthsm2.so
-label = bench
-pin_file = $dir/pin
-[access]
-operators = uid:$(id -u)
-[limits]
-keys_per_store = 1000000
-CONF
-export SOFTHSM2_CONF=$dir/softhsm2.conf KMSD_SOCKET=$dir/kmsd.sock PATH=$native:$PATH
-kmsd init --root token --config "$dir/kmsd.conf" > /dev/null
-uname -srm; nproc; git log -1 --format='commit %h' 2>/dev/null || true
+trap 'kill $daemon 2>/dev/null || true; wait; rm -rf "$dir"' EXIT
+make_host "$dir" '[limits]' 'keys_per_store = 1000000'
 kmsd --config "$dir/kmsd.conf" 2> "$dir/journal" &
 daemon=$!
 while [ ! -S "$KMSD_SOCKET" ]; do sleep 0.1; done

@@ -5,34 +5,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 keys=${1-100000}
-native=$(pwd)/artifacts/native
-[ -x "$native/kmsd" ] || packaging/publish.sh
+. tests/bench-host.sh
 dir=${KMS_START_DIR-$(mktemp -d /tmp/kms-start-XXXXXX)}
 trap 'kill $(cat "$dir/pid" 2>/dev/null) 2>/dev/null || true; [ -n "${KMS_START_DIR-}" ] || rm -rf "$dir"' EXIT
-umask 077
-mkdir -p "$dir/state"
 rm -f "$dir/notify"
-if [ ! -e "$dir/pin" ]; then
-    printf 'benchmark-pin' > "$dir/pin"
-    softhsm/make-token.sh "$dir" bench "$dir/pin" >/dev/null
-fi
-cat > "$dir/kmsd.conf" <<CONF
-[daemon]
-socket = $dir/kmsd.sock
-socket_group = $(id -gn)
-state_dir = $dir/state
-[token]
-module = /usr/lib/softhsm/libsofthsm2.so
-label = bench
-pin_file = $dir/pin
-[access]
-operators = uid:$(id -u)
-[limits]
-keys_per_store = 1000000
-CONF
-export SOFTHSM2_CONF=$dir/softhsm2.conf KMSD_SOCKET=$dir/kmsd.sock PATH=$native:$PATH
-[ -e "$dir/state/kms.db" ] || kmsd init --root token --config "$dir/kmsd.conf" >/dev/null
-uname -srm; nproc; git log -1 --format='commit %h' 2>/dev/null || true
+make_host "$dir" '[limits]' 'keys_per_store = 1000000'
 python3 -I - "$dir" "$keys" <<'PY'
 import json, os, socket, subprocess, sys, time
 folder, keys = sys.argv[1], int(sys.argv[2])
