@@ -1,37 +1,22 @@
 using System.Collections.Concurrent;
-using Kmsd.Metrics;
 using Kmsd.Rpc;
 using Kmsd.Storage;
+using Kmsd.Tests.Storage;
 
 namespace Kmsd.Tests.Rpc;
 
 public sealed class DispatchContextTests : IDisposable
 {
-    private readonly TemporaryFolder _folder = new();
-    private readonly Database _database;
-    private readonly DaemonMeter _meter = new(TimeProvider.System);
-    private readonly Writer _writer;
+    private readonly WriterHost _host = new();
     private readonly DispatchContext _context = new();
 
-    public DispatchContextTests()
-    {
-        _database = Database.Create(_folder.File(Database.FileName));
-        _writer = new Writer(_database, [], witness: null, new WriterMeter(_meter), new ListLogger<Writer>());
-    }
-
-    public void Dispose()
-    {
-        _writer.Dispose();
-        _meter.Dispose();
-        _database.Dispose();
-        _folder.Dispose();
-    }
+    public void Dispose() => _host.Dispose();
 
     [Fact]
     public void One_of_a_burst_begins_where_it_was_read()
     {
         int begunBy = 0;
-        Lines burst = new(_writer);
+        Lines burst = new(_host.Writer);
         burst.Open();
         _context.Post(_ => begunBy = Environment.CurrentManagedThreadId, null);
         burst.Close();
@@ -65,7 +50,7 @@ public sealed class DispatchContextTests : IDisposable
             });
         }
 
-        Lines burst = new(_writer);
+        Lines burst = new(_host.Writer);
         burst.Open();
         Run(2, () => { });
         Run(3, () => { });

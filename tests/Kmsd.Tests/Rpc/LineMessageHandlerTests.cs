@@ -2,9 +2,9 @@ using System.IO.Pipelines;
 using System.Text;
 using Kms.Client.Protocol;
 using Kmsd.Access;
-using Kmsd.Metrics;
 using Kmsd.Rpc;
 using Kmsd.Storage;
+using Kmsd.Tests.Storage;
 using StreamJsonRpc;
 using StreamJsonRpc.Protocol;
 
@@ -17,10 +17,7 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
 
     private static readonly TimeSpan s_soon = TimeSpan.FromSeconds(20);
 
-    private readonly TemporaryFolder _folder = new();
-    private readonly Database _database;
-    private readonly DaemonMeter _meter = new(TimeProvider.System);
-    private readonly Writer _writer;
+    private readonly WriterHost _host = new();
     private readonly RequestGate _gate = new(MostInFlight, 1 << 20);
     private readonly CancellationTokenSource _firstRequest = new();
     private readonly CancellationTokenSource _ends = new();
@@ -32,8 +29,6 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
 
     public LineMessageHandlerTests()
     {
-        _database = Database.Create(_folder.File(Database.FileName));
-        _writer = new Writer(_database, [], witness: null, new WriterMeter(_meter), new ListLogger<Writer>());
 #pragma warning disable PolyTypeJson // The daemon's formatter.
         PolyTypeJsonFormatter formatter = new()
 #pragma warning restore PolyTypeJson
@@ -42,7 +37,7 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
             JsonSerializerOptions = ProtocolJsonContext.Default.Options,
         };
         _handler = new LineMessageHandler(
-            _input.Reader, _output.Writer, formatter, longestLine: 1000, _gate, new RpcMeter(_meter), _firstRequest, _shares.Join(new Caller(1, 1001, 100, [])), _writer)
+            _input.Reader, _output.Writer, formatter, longestLine: 1000, _gate, new RpcMeter(_host.Meter), _firstRequest, _shares.Join(new Caller(1, 1001, 100, [])), _host.Writer)
         {
             IsPoolBusy = () => false, // Whatever other tests do.
         };
@@ -53,12 +48,9 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
         await _ends.CancelAsync(); // What still reads ends with it.
         await _handler.DisposeAsync();
         _ends.Dispose();
-        _writer.Dispose();
         _gate.Dispose();
         _firstRequest.Dispose();
-        _meter.Dispose();
-        _database.Dispose();
-        _folder.Dispose();
+        _host.Dispose();
     }
 
     [Fact]
@@ -175,7 +167,7 @@ public sealed class LineMessageHandlerTests : IAsyncDisposable
         _ = Assert.IsType<JsonRpcRequest>(await reading, exactMatch: false);
         Use use = new();
         _uses.Add(use);
-        Assert.True(_writer.EnqueueAsync(use, CancellationToken.None).AsTask().IsCompletedSuccessfully);
+        Assert.True(_host.Writer.EnqueueAsync(use, CancellationToken.None).AsTask().IsCompletedSuccessfully);
     }
 
     private Task<JsonRpcMessage?> ReadAsync() => _handler.ReadAsync(_ends.Token).AsTask();

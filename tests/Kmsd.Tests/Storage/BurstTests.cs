@@ -1,5 +1,4 @@
 using Kms.Client.Protocol;
-using Kmsd.Metrics;
 using Kmsd.Storage;
 
 namespace Kmsd.Tests.Storage;
@@ -8,27 +7,20 @@ public sealed class BurstTests : IDisposable
 {
     private static readonly TimeSpan s_soon = TimeSpan.FromSeconds(20);
 
-    private readonly TemporaryFolder _folder = new();
-    private readonly Database _database;
     private readonly Batches _batches = new();
-    private readonly DaemonMeter _meter = new(TimeProvider.System);
-    private readonly Writer _writer;
+    private readonly WriterHost _host;
     private readonly Answers _burst;
 
     public BurstTests()
     {
-        _database = Database.Create(_folder.File(Database.FileName));
-        _writer = new Writer(_database, [_batches], witness: null, new WriterMeter(_meter), new ListLogger<Writer>());
-        _burst = new Answers(_writer);
+        _host = new WriterHost(_batches);
+        _burst = new Answers(_host.Writer);
     }
 
     public void Dispose()
     {
         _burst.Close(); // The thread that opened it runs other tests.
-        _writer.Dispose();
-        _meter.Dispose();
-        _database.Dispose();
-        _folder.Dispose();
+        _host.Dispose();
     }
 
     [Fact]
@@ -98,7 +90,7 @@ public sealed class BurstTests : IDisposable
         Use use = new(() => { });
         _burst.Open();
         Assert.True(Enqueue(use));
-        Task<int> change = _writer.ChangeAsync(() => 7, TestContext.Current.CancellationToken);
+        Task<int> change = _host.Writer.ChangeAsync(() => 7, TestContext.Current.CancellationToken);
         Assert.False(change.IsCompleted);
         _burst.Close();
 
@@ -126,12 +118,10 @@ public sealed class BurstTests : IDisposable
     [Fact]
     public async Task What_another_writer_is_given_stands_alone()
     {
-        using TemporaryFolder folder = new();
-        using var database = Database.Create(folder.File(Database.FileName));
-        using Writer other = new(database, [], witness: null, new WriterMeter(_meter), new ListLogger<Writer>());
+        using WriterHost other = new();
         Use use = new(() => { });
         _burst.Open();
-        await other.EnqueueAsync(use, TestContext.Current.CancellationToken);
+        await other.Writer.EnqueueAsync(use, TestContext.Current.CancellationToken);
         await use.Answered.WaitAsync(s_soon, TestContext.Current.CancellationToken);
         _burst.Close();
 
@@ -147,7 +137,7 @@ public sealed class BurstTests : IDisposable
         Assert.All(uses, use => Assert.True(Enqueue(use)));
         Assert.False(uses[0].HasSucceeded);
         Use last = new(() => { });
-        await _writer.EnqueueAsync(last, TestContext.Current.CancellationToken);
+        await _host.Writer.EnqueueAsync(last, TestContext.Current.CancellationToken);
         await Task.WhenAll([last.Answered, .. uses.Select(use => use.Answered)]);
 
         Assert.All(uses, use => Assert.True(use.HasSucceeded));
@@ -157,7 +147,7 @@ public sealed class BurstTests : IDisposable
     private bool Enqueue(Use use)
     {
         use.Among = _burst;
-        return _writer.EnqueueAsync(use, TestContext.Current.CancellationToken).AsTask().IsCompletedSuccessfully;
+        return _host.Writer.EnqueueAsync(use, TestContext.Current.CancellationToken).AsTask().IsCompletedSuccessfully;
     }
 
     private sealed class Batches : IBatchParticipant
