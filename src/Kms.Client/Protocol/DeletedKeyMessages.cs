@@ -18,6 +18,9 @@ public sealed class ListDeletedKeysResult
 {
     /// <summary>What is kept of deleted keys, the last deleted first.</summary>
     public required DeletedKeyDescription[] Keys { get; init; }
+
+    /// <summary>What is wrong with the list; absent if nothing is.</summary>
+    public string[]? Warnings { get; init; }
 }
 
 /// <summary>What is kept of a deleted key until it is purged.</summary>

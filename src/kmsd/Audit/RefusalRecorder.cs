@@ -16,8 +16,8 @@ internal sealed class RefusalRecorder(
 {
     private static readonly TimeSpan s_noticeInterval = TimeSpan.FromHours(1);
 
-    // Of the key and its user, when it was told last. For the writer alone.
-    private readonly Dictionary<(KeyTag Tag, Principal By), DateTimeOffset> _told = [];
+    // Of the key, what it was then and its user: when it was told last. For the writer alone.
+    private readonly Dictionary<(KeyTag Tag, KeyState State, Principal By), DateTimeOffset> _told = [];
 
     /// <param name="caller">Who was refused.</param>
     /// <param name="operation">The method.</param>
@@ -93,22 +93,22 @@ internal sealed class RefusalRecorder(
         _ = history.Append(entry);
         bool isUse = entry.Operation.StartsWith("crypto.", StringComparison.Ordinal);
         if (isUse && refusal.Code == KmsErrorCode.InvalidState && key is not null
-            && catalogue.Staged.Keys.GetValueOrDefault(key.Tag) is { State: not KeyState.Enabled } now && IsNews(key.Tag, caller.Primary, entry.At))
+            && catalogue.Staged.Keys.GetValueOrDefault(key.Tag) is { State: not KeyState.Enabled } now && IsNews((key.Tag, now.State, caller.Primary), entry.At))
         {
             notices.Append(catalogue.Staged.About(
                 now, NoticeKind.UseRefused, caller, entry.At, $"{entry.Operation}: the key is {Wire.KeyStates[now.State]}"));
         }
     }
 
-    /// <summary>One who tries again and again is told of once an hour.</summary>
-    private bool IsNews(KeyTag tag, Principal by, DateTimeOffset now)
+    /// <summary>One who tries again and again is told of once an hour, and anew when the key has come into another state.</summary>
+    private bool IsNews((KeyTag Tag, KeyState State, Principal By) refused, DateTimeOffset now)
     {
-        foreach ((KeyTag, Principal) old in _told.Where(told => (now - told.Value).Duration() >= s_noticeInterval).Select(told => told.Key).ToList())
+        foreach ((KeyTag, KeyState, Principal) old in _told.Where(told => (now - told.Value).Duration() >= s_noticeInterval).Select(told => told.Key).ToList())
         {
             _ = _told.Remove(old);
         }
 
-        return _told.TryAdd((tag, by), now);
+        return _told.TryAdd(refused, now);
     }
 
     private sealed class Request(Action apply) : WriteRequest

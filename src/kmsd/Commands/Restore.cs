@@ -96,7 +96,7 @@ internal static class Restore
             deleted.Add(replaced?.Catalogue.Deleted.Values ?? []);
             if (replaced is not null)
             {
-                deleted.Add(replaced.Purged);
+                deleted.Add(replaced.Destroyed);
             }
 
             AcceptanceSteps.TellLeft(installation, terminal);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
@@ -20,6 +21,11 @@ internal sealed class ListDeletedKeys(CatalogueLedger catalogue, Operators opera
                     .Where(key => request.Store is null || key.Store.Equals(request.Store, StringComparison.OrdinalIgnoreCase))
                     .OrderByDescending(key => key.DeletedAt).ThenBy(key => key.Tag.Text, StringComparer.Ordinal).Select(Describe),
             ],
+            Warnings = catalogue.Current.BadRemains is > 0 and int bad
+                ? [string.Create(
+                    CultureInfo.InvariantCulture,
+                    $"What is stored of {bad} deleted {(bad == 1 ? "key" : "keys")} was changed from outside: {(bad == 1 ? "it is" : "they are")} not in this list.")]
+                : null,
         };
     }
 

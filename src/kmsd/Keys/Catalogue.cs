@@ -28,6 +28,12 @@ internal sealed record Catalogue
     /// <summary>True if a row anywhere didn't match its code when it was loaded.</summary>
     public bool HasQuarantine { get; init; }
 
+    /// <summary>True if rows belonged to nothing when they were loaded, or the counters didn't add up.</summary>
+    public bool IsOrphaned { get; init; }
+
+    /// <summary>How many rows about deleted keys didn't match their codes when they were loaded; they aren't among <see cref="Deleted"/>.</summary>
+    public int BadRemains { get; init; }
+
     /// <summary>
     /// The keys whose rows didn't match, by their tags; also those of which not even a key could be made. None leaves it while the daemon runs.
     /// </summary>

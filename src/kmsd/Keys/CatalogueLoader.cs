@@ -24,6 +24,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
     private readonly HashSet<KeyTag> _badKeys = [];
     private readonly HashSet<StoreId> _badStores = [];
     private bool _isOrphaned;
+    private int _badRemains;
 
     public Catalogue Load()
     {
@@ -55,7 +56,7 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         }
 
         var usage = UsageMark.Read(database, authenticator);
-        bool hasBadRows = _isOrphaned || _badKeys.Count > 0 || _badStores.Count > 0;
+        bool hasBadRows = _isOrphaned || _badRemains > 0 || _badKeys.Count > 0 || _badStores.Count > 0;
         bool addsUp = usage.Calls == catalogue.Keys.Values.Sum(key => key.Usage.Committed.Calls)
             && usage.Items == catalogue.Keys.Values.SelectMany(key => key.Versions).Sum(version => version.Usage.Committed.Items);
         if (!hasBadRows && !addsUp)
@@ -67,6 +68,8 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
         {
             Usage = usage,
             HasQuarantine = hasBadRows || !addsUp,
+            IsOrphaned = _isOrphaned || (!hasBadRows && !addsUp),
+            BadRemains = _badRemains,
             Quarantined = [.. _badKeys.OrderBy(tag => tag.Text, StringComparer.Ordinal)],
         };
     }
@@ -236,7 +239,8 @@ internal sealed partial class CatalogueLoader(Database database, RowAuthenticato
                 }
                 else
                 {
-                    Orphan("deleted_keys");
+                    _badRemains++;
+                    KeysLog.RemainsChanged(log, TryTag(reader, out KeyTag tag) ? tag.Text : "whose tag is none");
                 }
             });
         return deleted;

@@ -16,4 +16,7 @@ internal static partial class KeysLog
 
     [LoggerMessage(3003, LogLevel.Critical, "A row of {Table} belongs to nothing; it is ignored. The database was changed from outside.")]
     public static partial void Orphan(ILogger log, string table);
+
+    [LoggerMessage(3005, LogLevel.Critical, "What remains of deleted key {Tag} doesn't match its authentication code; it isn't listed. The database was changed from outside.")]
+    public static partial void RemainsChanged(ILogger log, string tag);
 }

@@ -14,9 +14,9 @@ namespace Kmsd.Recovery;
 /// <param name="Catalogue">Its keys, and what remains of deleted ones.</param>
 /// <param name="History">Where its history ends.</param>
 /// <param name="IsAnchored">The token holds an anchor for it.</param>
-/// <param name="Purged">Deleted keys of which nothing remains but that they were purged, and when.</param>
+/// <param name="Destroyed">Keys that were destroyed or purged by what its history says, and when: also where nothing else remains of them.</param>
 internal sealed record ReplacedDatabase(
-    Catalogue Catalogue, HistoryHead History, bool IsAnchored, IReadOnlyDictionary<KeyTag, DateTimeOffset> Purged)
+    Catalogue Catalogue, HistoryHead History, bool IsAnchored, IReadOnlyDictionary<KeyTag, DateTimeOffset> Destroyed)
 {
     /// <summary>The instance and the generations, before anything can be verified; null if they can't be read.</summary>
     public static (Instance Instance, IReadOnlyList<StoredGeneration> Generations)? Peek(string path)
@@ -57,7 +57,7 @@ internal sealed record ReplacedDatabase(
                 RowSet rows = new(authenticator);
                 rows.Load(snapshot, authenticator);
                 rows.Require(set);
-                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, grants: null, NullLogger.Instance).Load(), head, verified.IsAnchored, ReadPurged(snapshot));
+                return new ReplacedDatabase(new CatalogueLoader(snapshot, authenticator, grants: null, NullLogger.Instance).Load(), head, verified.IsAnchored, ReadDestroyed(snapshot));
             }));
         }
         catch (StartupException)
@@ -124,24 +124,33 @@ internal sealed record ReplacedDatabase(
             }
         }
 
-        foreach (Key key in InOrder(backup.Keys.Values).Where(key => Catalogue.Deleted.ContainsKey(key.Tag) || Purged.ContainsKey(key.Tag)))
+        if (Catalogue.BadRemains > 0)
+        {
+            yield return string.Create(
+                CultureInfo.InvariantCulture,
+                $"{Catalogue.BadRemains} of its rows about deleted keys don't verify: only its history says which keys those were, unless --deleted names them");
+        }
+
+        foreach (Key key in InOrder(backup.Keys.Values).Where(key => Catalogue.Deleted.ContainsKey(key.Tag) || Destroyed.ContainsKey(key.Tag)))
         {
             yield return $"key {NameOf(backup, key)}: destroyed since, will be destroyed again";
         }
     }
 
-    /// <summary>A purge's entry names the tag, alone or before the reason.</summary>
-    private static Dictionary<KeyTag, DateTimeOffset> ReadPurged(Database database)
+    /// <summary>A purge's entry names the tag, alone or before the reason; a destruction's is the key's own.</summary>
+    private static Dictionary<KeyTag, DateTimeOffset> ReadDestroyed(Database database)
     {
-        Dictionary<KeyTag, DateTimeOffset> purged = [];
+        Dictionary<KeyTag, DateTimeOffset> destroyed = [];
         database.Prepare("SELECT at, detail FROM history WHERE operation = 'deletedKeys.purge' AND outcome = 'ok' AND detail IS NOT NULL").Query(reader =>
         {
             if (KeyTag.TryParse(reader.GetString(1).Split(':')[0], out KeyTag tag))
             {
-                purged[tag] = reader.GetTime(0);
+                destroyed[tag] = reader.GetTime(0);
             }
         });
-        return purged;
+        database.Prepare("SELECT at, tag FROM history WHERE operation IN ('keys.deleteNow', 'deletion.automatic') AND outcome = 'ok' AND length(tag) = 16").Query(
+            reader => destroyed[KeyTag.FromBytes(reader.GetBlob(1))] = reader.GetTime(0));
+        return destroyed;
     }
 
     public static string NameOf(Catalogue catalogue, Key key) => $"{catalogue.Stores[key.StoreId].Name}/{key.Name} ({key.Tag.Text})";

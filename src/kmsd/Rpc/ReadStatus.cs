@@ -18,6 +18,7 @@ internal sealed class ReadStatus(
     private const string Ok = "ok";
     private const string Unavailable = "unavailable";
     private const int MostNamed = 100;
+    private const string FindOut = "Find out who did; put the database back from a backup: kmsd restore FILE.";
 
     public StatusResult Run(Caller caller)
     {
@@ -57,6 +58,18 @@ internal sealed class ReadStatus(
             : status;
     }
 
+    /// <summary>As they are stored, with the tag or the id that the journal gives.</summary>
+    private IEnumerable<string> NamesOfQuarantined()
+    {
+        Catalogue snapshot = catalogue.Current;
+        IEnumerable<string> keys = snapshot.Quarantined.Select(tag => snapshot.Keys.TryGetValue(tag, out Key? key)
+            ? $"key {snapshot.Stores[key.StoreId].Name}/{key.Name}, {tag.Text}"
+            : $"key {tag.Text}, of which nothing more can be read");
+        IEnumerable<string> stores = snapshot.Stores.Values.Where(store => store.IsQuarantined)
+            .OrderBy(store => store.Name, StringComparer.Ordinal).Select(store => $"store {store.Name}, {store.Id}");
+        return keys.Take(MostNamed).Concat(stores.Take(MostNamed));
+    }
+
     private QuarantineDescription? DescribeQuarantine()
     {
         Catalogue snapshot = catalogue.Current;
@@ -80,16 +93,24 @@ internal sealed class ReadStatus(
         {
             yield return string.Create(
                 CultureInfo.InvariantCulture,
-                $"quarantine: {quarantine.Keys} keys and {quarantine.Stores.Length} stores aren't served: what is stored of them was changed from outside. Find out who did; put the database back from a backup: kmsd restore FILE.");
-        }
-        else if (catalogue.Current.HasQuarantine)
-        {
-            yield return "database: rows of keys belong to nothing, or counters don't add up; the journal says which (3003, 3004). The database was changed from outside. Find out who did; put it back from a backup: kmsd restore FILE.";
+                $"quarantine: {quarantine.Keys} {(quarantine.Keys == 1 ? "key" : "keys")} and {quarantine.Stores.Length} {(quarantine.Stores.Length == 1 ? "store" : "stores")} aren't served: what is stored of them was changed from outside, maybe their names as well ({string.Join(", ", NamesOfQuarantined())}). {FindOut}");
         }
 
-        if (history.Last?.Verdict.FirstBad is long bad)
+        if (catalogue.Current.BadRemains is > 0 and int bad)
         {
-            yield return string.Create(CultureInfo.InvariantCulture, $"history: entry {bad} isn't as it was written, is missing, or was erased without a purge. The database was changed from outside.");
+            yield return string.Create(
+                CultureInfo.InvariantCulture,
+                $"database: what remains of {bad} deleted {(bad == 1 ? "key" : "keys")} was changed from outside, and isn't listed; the journal says which (3005). {FindOut}");
+        }
+
+        if (catalogue.Current.IsOrphaned)
+        {
+            yield return "database: rows of keys belong to nothing, or counters don't add up; the journal says which (3003, 3004). The database was changed from outside. " + FindOut;
+        }
+
+        if (history.Last?.Verdict.FirstBad is long badEntry)
+        {
+            yield return string.Create(CultureInfo.InvariantCulture, $"history: entry {badEntry} isn't as it was written, is missing, or was erased without a purge. The database was changed from outside.");
         }
 
         if (notices.Bad > 0)

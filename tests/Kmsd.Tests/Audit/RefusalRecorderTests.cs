@@ -84,7 +84,7 @@ public sealed class RefusalRecorderTests
     }
 
     [Fact]
-    public async Task A_use_of_a_disabled_key_is_told_to_those_who_hold_grants_once_an_hour()
+    public async Task A_use_of_a_disabled_key_is_told_to_those_who_hold_grants_once_an_hour_and_in_each_state()
     {
         await using Daemon daemon = await StartAsync();
         Caller user = Daemon.Uid(3000);
@@ -99,6 +99,14 @@ public sealed class RefusalRecorderTests
         NotificationDescription[] refused = [.. told.Notifications.Where(notice => notice.Kind == "use.refused")];
         Assert.Equal(2, refused.Length);
         Assert.Equal(("uid:3000", "crypto.encrypt: the key is disabled"), (refused[0].By, refused[0].Detail));
+
+        // What is to be destroyed is used still: whoever could cancel that must hear of it, whatever was told before.
+        _ = await daemon.Operations.RequestDeletion.RunAsync(Daemon.Manager, new DeleteKeyRequest { Key = "key-1", ConfirmName = "key-1" }, Cancellation);
+        await UseAsync(daemon, user, KmsErrorCode.InvalidState);
+        await UseAsync(daemon, user, KmsErrorCode.InvalidState);
+        told = await daemon.Operations.ListNotifications.RunAsync(s_reviewer, new ListNotificationsRequest(), Cancellation);
+        refused = [.. told.Notifications.Where(notice => notice.Kind == "use.refused")];
+        Assert.Equal((3, "crypto.encrypt: the key is pendingDeletion"), (refused.Length, refused[^1].Detail));
     }
 
     [Fact]

@@ -74,8 +74,9 @@ public sealed class CatalogueLoaderTests
         StatusResult status = daemon.Operations.ReadStatus.Run(Daemon.Operator);
         Assert.Equal((1L, tag), (status.Quarantine!.Keys, Assert.Single(status.Quarantine.Tags)));
         Assert.Empty(status.Quarantine.Stores);
-        string weakness = Assert.Single(status.Weaknesses!, one => one.StartsWith("quarantine: 1 keys and 0 stores", StringComparison.Ordinal));
+        string weakness = Assert.Single(status.Weaknesses!, one => one.StartsWith("quarantine: 1 key and 0 stores", StringComparison.Ordinal));
         Assert.Contains("kmsd restore", weakness, StringComparison.Ordinal);
+        Assert.Contains(sql.StartsWith("UPDATE keys SET state", StringComparison.Ordinal) ? $"(key {tag}, of which" : $"(key default/bad-key, {tag})", weakness, StringComparison.Ordinal);
         Assert.Null(daemon.Operations.ReadStatus.Run(Daemon.Stranger).Quarantine);
     }
 
@@ -87,6 +88,10 @@ public sealed class CatalogueLoaderTests
         await daemon.ResumeAsync();
         QuarantineDescription quarantine = daemon.Operations.ReadStatus.Run(Daemon.Operator).Quarantine!;
         Assert.Equal((0L, "default"), (quarantine.Keys, Assert.Single(quarantine.Stores)));
+        Assert.Contains(
+            $"(store default, {daemon.Installation.Catalogue.Current.FindStore("default")!.Id})",
+            Assert.Single(daemon.Operations.ReadStatus.Run(Daemon.Operator).Weaknesses!, one => one.StartsWith("quarantine: 0 keys and 1 store", StringComparison.Ordinal)),
+            StringComparison.Ordinal);
     }
 
     /// <summary>An answer must stay below the longest line, however much was changed.</summary>

@@ -224,6 +224,36 @@ public sealed class RestoreTests
         Assert.Equal("a text"u8.ToArray(), await daemon.DecryptAsync(Daemon.Manager, "kept", ciphertext));
     }
 
+    /// <summary>Whoever changes what remains of a deleted key, so that it isn't known any more, doesn't get the key back by a restore.</summary>
+    [Fact]
+    public async Task A_key_that_was_destroyed_since_stays_so_where_what_remains_of_it_was_changed()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("doomed", ("uid:1000", KeyRole.EncryptorDecryptor));
+        _ = await daemon.EncryptAsync(Daemon.Manager, "doomed");
+        string backup = await BackUpAsync(daemon);
+        DeleteKeyRequest deletion = new() { Key = "doomed", ConfirmName = "doomed" };
+        _ = await daemon.Operations.RequestDeletion.RunAsync(Daemon.Manager, deletion, CancellationToken.None);
+        daemon.Clock.Advance(TimeSpan.FromHours(72));
+        _ = await daemon.Operations.DeleteKey.RunAsync(Daemon.Manager, deletion, CancellationToken.None);
+        await daemon.TamperAsync("UPDATE deleted_keys SET purge_at = purge_at + 1");
+        await daemon.ResumeAsync();
+        ListDeletedKeysResult listed = daemon.Operations.ListDeletedKeys.Run(Daemon.Operator, new ListDeletedKeysRequest());
+        Assert.Empty(listed.Keys);
+        Assert.StartsWith("What is stored of 1 deleted key was changed", Assert.Single(listed.Warnings!), StringComparison.Ordinal);
+        string[] weaknesses = daemon.Operations.ReadStatus.Run(Daemon.Operator).Weaknesses!;
+        _ = Assert.Single(weaknesses, text => text.StartsWith("database: what remains of 1 deleted key was changed", StringComparison.Ordinal));
+        Assert.DoesNotContain(weaknesses, text => text.Contains("belong to nothing", StringComparison.Ordinal));
+        await daemon.StopAsync();
+
+        string told = await RestoreAsync(daemon, backup);
+        Assert.Contains("1 of its rows about deleted keys don't verify", told, StringComparison.Ordinal);
+        Assert.Contains("destroyed since, will be destroyed again", told, StringComparison.Ordinal);
+        await daemon.ResumeAsync();
+        _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.EncryptAsync(Daemon.Manager, "doomed"));
+        Assert.Equal("doomed", Assert.Single(daemon.Operations.ListDeletedKeys.Run(Daemon.Operator, new ListDeletedKeysRequest()).Keys).Name);
+    }
+
     /// <summary>As it is when a run before this one was cut off after it recorded an opening and before it removed the note.</summary>
     [Fact]
     public async Task An_opening_of_custody_that_the_database_has_on_record_isnt_recorded_again()
