@@ -1,6 +1,7 @@
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json;
 using Kms.EndToEnd.Tests.Support;
 
 namespace Kms.EndToEnd.Tests;
@@ -50,6 +51,37 @@ public sealed class HostileClientTests
         await wire.SendAsync(new string('x', 131073));
         Assert.Equal("invalidRequest", Wire.Reason((await wire.ReceiveAsync())!.Value));
         Assert.Null(await wire.ReceiveAsync());
+    }
+
+    /// <summary>They are carried out, so they must be answered.</summary>
+    [Fact]
+    public async Task Requests_before_a_line_that_is_too_long_are_answered()
+    {
+        const int Requests = 50;
+        await using Installation host = await Installation.MakeAsync();
+        await using Daemon daemon = await host.StartAsync();
+        await using (Wire manager = await Wire.ConnectAsync(host.Socket))
+        {
+            _ = await manager.MakeKeyAsync("kept");
+        }
+
+        for (int round = 0; round < 20; round++)
+        {
+            await using Wire wire = await Wire.ConnectAsync(host.Socket);
+            string updates = string.Join('\n', Enumerable.Range(1, Requests).Select(id =>
+                $$$"""{"jsonrpc":"2.0","id":{{{id}}},"method":"keys.update","params":{"key":"kept","memo":"{{{id}}}"}}"""));
+            await wire.SendAsync(updates + "\n" + new string('x', 131073));
+            HashSet<int> answered = [];
+            while (await wire.ReceiveAsync() is { } answer)
+            {
+                if (answer.GetProperty("id") is { ValueKind: JsonValueKind.Number } id)
+                {
+                    Assert.True(answered.Add(id.GetInt32()));
+                }
+            }
+
+            Assert.Equal(Requests, answered.Count);
+        }
     }
 
     [Theory]

@@ -129,6 +129,7 @@ internal sealed class CallerShares(int alone, int besideOthers, TimeProvider clo
         /// <summary>Beside other users, waits while one of this user's requests waits for its turn: the next one couldn't run yet.</summary>
         public Task TurnToReadAsync()
         {
+            shares.Ask(this); // Also whoever sends what comes to nothing, and never enters.
             if (IsAlone)
             {
                 return Task.CompletedTask;

@@ -235,7 +235,7 @@ internal sealed class LineMessageHandler : NewLineDelimitedMessageHandler
     {
         Reader!.AdvanceTo(buffer.End);
         await RefuseAsync(default, KmsErrorCode.InvalidRequest, $"A request is at most {_longestLine} bytes long.");
-        return null;
+        return await EndAsync(DisposalToken); // What came before it is answered.
     }
 
     private ValueTask RefuseAsync(RequestId id, KmsErrorCode code, string message)
