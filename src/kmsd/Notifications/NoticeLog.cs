@@ -17,8 +17,8 @@ internal sealed class NoticeLog : IBatchParticipant
     /// <summary>How long a notice is kept.</summary>
     public static readonly TimeSpan Kept = TimeSpan.FromDays(90);
 
-    // The row of the cursors that belongs to no reader: the last number given out.
-    private const string Nobody = "";
+    /// <summary>The row of the cursors that belongs to no reader: the last number given out.</summary>
+    public const string Nobody = "";
 
     private readonly Database _database;
     private readonly RowAuthenticator _authenticator;
@@ -164,9 +164,7 @@ internal sealed class NoticeLog : IBatchParticipant
     {
         foreach ((long sequence, Notice notice) in _staged)
         {
-            NotificationsLog.Noticed(
-                _log, sequence, notice.Kind, notice.Tag?.Text ?? "-", notice.KeyName ?? "-", notice.Store ?? "-", notice.Recipients.Count,
-                notice.By?.ToString() ?? "kmsd", notice.Detail ?? "");
+            NotificationsLog.Noticed(_log, sequence, notice);
             _hub.Publish(notice.Describe(sequence), notice.Recipients);
         }
 
@@ -256,9 +254,19 @@ internal static class NoticeRows
 
 internal static partial class NotificationsLog
 {
-    [LoggerMessage(6001, LogLevel.Information, "Notice {Sequence} {Kind}: key {Tag} '{KeyName}' of store '{Store}', to {Recipients} principals, by {By}. {Detail}")]
-    public static partial void Noticed(
-        ILogger log, long sequence, string kind, string tag, string keyName, string store, int recipients, string by, string detail);
+    // A key may have as many holders as it has grants: a line names the first of them.
+    private const int MostNamed = 5;
+
+    public static void Noticed(ILogger log, long sequence, Notice notice)
+    {
+        string about = notice.Tag is KeyTag tag ? $": key {tag} '{notice.KeyName}' of store '{notice.Store}'" : "";
+        string named = string.Join(", ", notice.Recipients.Take(MostNamed));
+        string recipients = notice.Recipients.Count > MostNamed ? $"{named} and {notice.Recipients.Count - MostNamed} more" : named;
+        Noticed(log, sequence, notice.Kind, about, recipients, notice.By?.ToString() ?? "kmsd", notice.Detail is null ? "" : $" {notice.Detail}");
+    }
+
+    [LoggerMessage(6001, LogLevel.Information, "Notice {Sequence} {Kind}{About}, to {Recipients}, by {By}.{Detail}")]
+    private static partial void Noticed(ILogger log, long sequence, string kind, string about, string recipients, string by, string detail);
 
     [LoggerMessage(6002, LogLevel.Critical, "Notice {Sequence} for {Principal} doesn't match its authentication code; it isn't shown.")]
     public static partial void Bad(ILogger log, long sequence, string principal);
