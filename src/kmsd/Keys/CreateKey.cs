@@ -45,6 +45,7 @@ internal sealed class CreateKey(
                     StoreId = key.StoreId.ToBytes(),
                     Tag = key.Tag,
                     Version = key.CurrentVersion.Number,
+                    Detail = GrantEntries.DescribeNew(key, firstGrants),
                 });
                 foreach (IGrouping<Principal, KeyRole> granted in firstGrants.GroupBy(grant => grant.Principal, grant => grant.Role))
                 {

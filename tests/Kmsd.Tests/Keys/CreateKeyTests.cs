@@ -38,6 +38,21 @@ public sealed class CreateKeyTests
         _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.EncryptAsync(Daemon.Manager, key.Tag));
     }
 
+    /// <summary>1000 characters: 47 grants make 992, and with one more it were 1013.</summary>
+    [Fact]
+    public async Task The_history_names_the_key_and_whom_it_was_granted_to_as_far_as_there_is_room()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1");
+        _ = await daemon.CreateKeyAsync("key-2", ("uid:2000", KeyRole.Encryptor), ("uid:2000", KeyRole.Encryptor), ("gid:34", KeyRole.Decryptor));
+        string[] many = [.. Enumerable.Range(10_000, 60).Select(uid => $"uid:{uid}")];
+        _ = await daemon.CreateKeyAsync("key-3", [.. many.Select(principal => (principal, KeyRole.Encryptor))]);
+        string told = string.Join(", ", many.Take(47).Select(principal => $"{principal} encryptor"));
+        Assert.Equal(
+            $"key-1|key-2: uid:2000 encryptor, gid:34 decryptor|key-3: {told} and 13 more", daemon.Query(
+                "SELECT group_concat(detail, '|') FROM (SELECT detail FROM history WHERE operation = 'keys.create' ORDER BY sequence)"));
+    }
+
     [Fact]
     public async Task Whoever_gets_a_role_becomes_a_member()
     {
