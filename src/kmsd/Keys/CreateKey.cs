@@ -86,7 +86,7 @@ internal sealed class CreateKey(
 
         if (store.Names.Count >= limits.KeysPerStore)
         {
-            throw new KmsException(KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' holds {limits.KeysPerStore} keys; it may hold no more.");
+            throw new KmsException(KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' holds {limits.KeysPerStore} keys; it may hold no more ([limits] keys_per_store).");
         }
     }
 

@@ -167,7 +167,8 @@ public sealed class CreateKeyTests
         await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { KeysPerStore = 2 });
         _ = await daemon.CreateKeyAsync("key-1");
         _ = await daemon.CreateKeyAsync("key-2");
-        _ = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-3"));
+        KmsException third = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-3"));
+        Assert.Contains("([limits] keys_per_store)", third.Message, StringComparison.Ordinal);
         Assert.Equal(2, daemon.Catalogue.Current.Keys.Count);
     }
 
@@ -184,6 +185,8 @@ public sealed class CreateKeyTests
         _ = await Refusal.OfAsync(
             KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor), ("uid:3", KeyRole.Encryptor)));
         _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => daemon.CreateKeyAsync("key-2", ("uid:65534", KeyRole.Encryptor)));
+        Assert.Equal(
+            "The key store 'default' may have at most 3 members ([limits] members_per_store). Whoever gets a role on one of its keys becomes a member.", fourth.Message);
         _ = await daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor));
         await daemon.RestartAsync();
         Assert.Equal(2, daemon.Catalogue.Current.Keys.Count);

@@ -130,7 +130,8 @@ public sealed class MembersTests
     {
         await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { MembersPerStore = 2 });
         _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
-        _ = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.AddMemberAsync(Daemon.Manager, "uid:3000", StoreRole.User));
+        KmsException third = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.AddMemberAsync(Daemon.Manager, "uid:3000", StoreRole.User));
+        Assert.Equal("The key store 'default' may have at most 2 members ([limits] members_per_store).", third.Message);
         _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager);
     }
 
