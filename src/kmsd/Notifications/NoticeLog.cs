@@ -274,6 +274,9 @@ internal static partial class NotificationsLog
     [LoggerMessage(6004, LogLevel.Critical, "What {Reader} has acknowledged doesn't match its authentication code; all its notifications are shown again.")]
     public static partial void BadCursor(ILogger log, string reader);
 
+    [LoggerMessage(6006, LogLevel.Critical, "The row that keeps the last notification's number doesn't match its authentication code; the next ones are numbered after the highest number that stands anywhere. The database was changed from outside.")]
+    public static partial void BadLastNumber(ILogger log);
+
     [LoggerMessage(6005, LogLevel.Critical, "Notices of {Day} are missing, or were put in or exchanged. The database was changed from outside.")]
     public static partial void BadDay(ILogger log, string day);
 

@@ -216,6 +216,7 @@ public sealed class NotificationsTests
     [InlineData("UPDATE notifications SET detail = 'nothing to see' WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
     [InlineData("UPDATE notifications SET at = 9223372036854775807 WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
     [InlineData("UPDATE notification_cursors SET sequence = 2 WHERE reader = 'uid:2000'", "What uid:2000 has acknowledged", 2)]
+    [InlineData("UPDATE notification_cursors SET sequence = 9 WHERE reader = ''", "The row that keeps the last notification's number", 1)]
     public async Task None_is_taken_away_put_in_or_changed_unnoticed(string sql, string line, int shown)
     {
         await using Daemon daemon = await TwiceToldAsync();
