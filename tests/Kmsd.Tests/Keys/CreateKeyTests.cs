@@ -75,7 +75,8 @@ public sealed class CreateKeyTests
             KmsErrorCode.NotFound, () => daemon.CreateKeyAsync(Daemon.Stranger, Request("key-1")));
         KmsException ofNothing = await Refusal.OfAsync(
             KmsErrorCode.NotFound, () => daemon.CreateKeyAsync(Daemon.Stranger, Request("key-1") with { Store = "nowhere" }));
-        Assert.Equal(ofNothing.Message, toStranger.Message);
+        Assert.Equal("There is no key store 'nowhere'.", ofNothing.Message);
+        Assert.Equal("There is no key store 'default'.", toStranger.Message);
         Assert.Empty(daemon.Catalogue.Current.Keys);
     }
 
@@ -182,11 +183,11 @@ public sealed class CreateKeyTests
             () => daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor), ("uid:2", KeyRole.Encryptor), ("uid:1", KeyRole.Decryptor)));
 
         // The second of the two would be the fourth member: found only while the change is written.
-        _ = await Refusal.OfAsync(
+        KmsException fourth = await Refusal.OfAsync(
             KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor), ("uid:3", KeyRole.Encryptor)));
-        _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => daemon.CreateKeyAsync("key-2", ("uid:65534", KeyRole.Encryptor)));
         Assert.Equal(
             "The key store 'default' may have at most 3 members ([limits] members_per_store). Whoever gets a role on one of its keys becomes a member.", fourth.Message);
+        _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => daemon.CreateKeyAsync("key-2", ("uid:65534", KeyRole.Encryptor)));
         _ = await daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor));
         await daemon.RestartAsync();
         Assert.Equal(2, daemon.Catalogue.Current.Keys.Count);

@@ -20,7 +20,14 @@ public sealed class MembersTests
             KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Stranger, "uid:6666", StoreRole.Manager));
         KmsException ofNothing = await Refusal.OfAsync(
             KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Operator, "uid:6666", StoreRole.Manager, "nowhere"));
-        Assert.Equal(ofNothing.Message, toStranger.Message);
+        Assert.Equal("There is no key store 'nowhere'.", ofNothing.Message);
+        Assert.Equal(ofNothing.Message.Replace("nowhere", "default", StringComparison.Ordinal), toStranger.Message);
+        KmsException otherwiseSpelt = await Refusal.OfAsync(
+            KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Stranger, "uid:6666", StoreRole.Manager, "DeFault"));
+        Assert.Equal("There is no key store 'DeFault'.", otherwiseSpelt.Message);
+        KmsException noName = await Refusal.OfAsync(
+            KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Operator, "uid:6666", StoreRole.Manager, "it's\nno name"));
+        Assert.Equal("There is no such key store.", noName.Message);
         _ = Refusal.Of(KmsErrorCode.NotFound, () => List(daemon, Daemon.Stranger));
         _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.RemoveMemberAsync(Daemon.Stranger, "uid:1000"));
         Assert.Equal(
