@@ -180,7 +180,10 @@ public sealed class HostileClientTests
             }
 
             await using Wire sixth = await Wire.ConnectAsync(host.Socket);
-            Assert.Equal("limitExceeded", Wire.Reason((await sixth.ReceiveAsync())!.Value));
+            JsonElement refusal = (await sixth.ReceiveAsync())!.Value;
+            Assert.Equal("limitExceeded", Wire.Reason(refusal));
+            Assert.Equal(
+                "Too many connections: one user may have at most 5 ([limits] connections_per_uid).", refusal.GetProperty("error").GetProperty("message").GetString());
             Assert.Null(await sixth.ReceiveAsync());
         }
         finally

@@ -49,6 +49,17 @@ public sealed class RecordsTests
         File.Copy(host.Database, copy);
         Assert.Equal(65, (await host.KmsdAsync("history", "verify", "--database", copy)).ExitCode);
         Assert.Equal([copy], Directory.GetFiles(folder));
+
+        // A head that was changed is no entry's fault.
+        await host.SqlAsync("UPDATE history_heads SET sequence = sequence + 1");
+        Finished both = await host.KmsdAsync("history", "verify");
+        Assert.Equal(65, both.ExitCode);
+        Assert.Contains("its head doesn't verify, and entry 1100 was changed", both.Error, StringComparison.Ordinal);
+        await host.SqlAsync("UPDATE history SET outcome = 'ok' WHERE sequence = 1100");
+        Finished ofHead = await host.KmsdAsync("history", "verify");
+        Assert.Equal(65, ofHead.ExitCode);
+        Assert.Contains($"its head doesn't verify. The {lines.Length} entries that are there follow each other", ofHead.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("was changed", ofHead.Error, StringComparison.Ordinal);
         Assert.DoesNotContain(Directory.GetFiles(host.State), file => file.StartsWith(host.Database + "-", StringComparison.Ordinal));
     }
 

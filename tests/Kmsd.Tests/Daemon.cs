@@ -81,6 +81,9 @@ internal sealed class Daemon : IAsyncDisposable
     /// <summary>What it said of entries that the process before left beside the database.</summary>
     public ListLogger TakenInLog { get; private set; } = new();
 
+    /// <summary>The line of each notice.</summary>
+    public ListLogger NoticedJournal { get; private set; } = new();
+
     /// <summary>What it said of notices that don't verify.</summary>
     public ListLogger NoticesJournal { get; private set; } = new();
 
@@ -162,6 +165,7 @@ internal sealed class Daemon : IAsyncDisposable
         AnchorLog = logs.Of<Anchor>();
         RootLog = logs.Of<RootGenerations>();
         TakenInLog = logs.Of<HistoryLog>();
+        NoticedJournal = logs.Of<NoticeLog>();
         Installation installation = await Installation.OpenAsync(Path, OpenRoot, _options.Anchor, judge, Meter, Clock, logs);
         _installation = installation;
         Operators operators = new(_options.Operators, _options.RootAdministrators);

@@ -42,7 +42,7 @@ internal sealed class CostLimiter(int perSecond, int burst, TimeProvider clock)
             {
                 var wait = TimeSpan.FromMilliseconds(Math.Ceiling((needed - units) / perSecond * 1000));
                 throw new KmsException(
-                    KmsErrorCode.LimitExceeded, $"This is more than the {perSecond} units of work a second that you may ask for.")
+                    KmsErrorCode.LimitExceeded, $"This is more than the {perSecond} units of work a second that you may ask for ([limits] cost_per_second).")
                 {
                     RetryAfter = wait,
                 };

@@ -60,6 +60,7 @@ internal sealed class RefusalRecorder(
             Operation = operation,
             Caller = caller,
             Outcome = refusal.Code.ToReason(),
+            Detail = RefusedRequest.Describe(request, refusal.Code),
         };
         if (key is not null)
         {

@@ -360,7 +360,9 @@ internal static class Restore
 
     private static StartupException DoesNotVerify(string what, Exception? cause = null)
     {
-        string message = $"The backup doesn't verify: {what.TrimEnd('.')}. Nothing was changed.";
+        // The sentence may be one of a start, whose advice is what is being done here.
+        string fault = what.Replace(StartupException.RestoreBackup, "", StringComparison.Ordinal).TrimEnd('.', ' ');
+        string message = $"The backup doesn't verify: {fault}. Nothing was changed.";
         return cause is null ? new StartupException(ExitCode.DataDoesNotVerify, message) : new StartupException(ExitCode.DataDoesNotVerify, message, cause);
     }
 

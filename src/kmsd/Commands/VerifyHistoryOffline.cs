@@ -33,12 +33,10 @@ internal static class VerifyHistoryOffline
             }
 
             RowAuthenticator authenticator = new(rowKeys, instance.Id, generations.Single(one => one.State == GenerationState.Current).Number);
-            HistoryVerdict verdict = database.Load(from => Verify(from, authenticator, historyKeys, instance.Id));
+            (HistoryVerdict verdict, bool hasHead, long last) = database.Load(from => Verify(from, authenticator, historyKeys, instance.Id));
             if (verdict.FirstBad is long bad)
             {
-                throw new StartupException(ExitCode.DataDoesNotVerify, string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"The history of {path} is not as it was written: entry {bad} was changed, is missing, or was erased without a purge ({verdict.Entries} entries read)."));
+                throw new StartupException(ExitCode.DataDoesNotVerify, DescribeBad(path, verdict.Entries, bad, hasHead, last));
             }
 
             if (database.Load(from => from.FindDamage("history")) is string damage)
@@ -55,7 +53,22 @@ internal static class VerifyHistoryOffline
         }
     }
 
-    private static HistoryVerdict Verify(Database database, RowAuthenticator authenticator, GenerationKeys keys, byte[] instanceId)
+    /// <summary>Without a head that verifies, nothing says where the entries must end: that isn't said of an entry.</summary>
+    private static string DescribeBad(string path, long entries, long bad, bool hasHead, long last)
+    {
+        string ofEntry = string.Create(
+            CultureInfo.InvariantCulture, $"entry {bad} was changed, is missing, or was erased without a purge ({entries} entries read).");
+        string what = hasHead ? ofEntry
+            : bad <= last ? $"its head doesn't verify, and {ofEntry}"
+            : string.Create(
+                CultureInfo.InvariantCulture,
+                $"its head doesn't verify. The {entries} entries that are there follow each other as they were written; whether others followed them can't be told.");
+        return $"The history of {path} is not as it was written: {what}";
+    }
+
+    /// <summary>The verdict, whether the row of the head verifies, and the number of the last entry that is there.</summary>
+    private static (HistoryVerdict Verdict, bool HasHead, long Last) Verify(
+        Database database, RowAuthenticator authenticator, GenerationKeys keys, byte[] instanceId)
     {
         return database.ReadSnapshot(from =>
         {
@@ -65,7 +78,8 @@ internal static class VerifyHistoryOffline
             {
             }
 
-            return verifier.Finish(head);
+            long last = from.Prepare("SELECT coalesce(max(sequence), 0) FROM history").QueryNumber();
+            return (verifier.Finish(head), head is not null, last);
         });
     }
 }

@@ -69,5 +69,5 @@ internal readonly record struct HistoryHead(long Sequence, byte[] Link)
         authenticator.Row("history_heads").Add(Sequence).Add(Link).Add(set.Epoch).Add(set.Root);
 
     private static StartupException Broken(string what) => new(
-        ExitCode.Configuration, $"{what}: the database was changed from outside. Restore it from a backup.");
+        ExitCode.Configuration, $"{what}: the database was changed from outside. {StartupException.RestoreBackup}");
 }

@@ -32,7 +32,7 @@ internal sealed record HistorySegment(long Generation, long First, long? Last = 
         return isGood && segments.Count > 0 && segments[^1].Last is null
             ? segments
             : throw new StartupException(
-                ExitCode.Configuration, "The segments of the history don't verify: the database was changed from outside. Restore it from a backup.");
+                ExitCode.Configuration, $"The segments of the history don't verify: the database was changed from outside. {StartupException.RestoreBackup}");
     }
 
     /// <summary>Adds the row, or replaces what it said.</summary>

@@ -16,6 +16,9 @@ internal static class ExitCode
 /// <summary>The daemon can't start, or a command can't run: one sentence for the operator and the exit code.</summary>
 internal sealed class StartupException : Exception
 {
+    /// <summary>What a sentence about a damaged or changed database ends with.</summary>
+    public const string RestoreBackup = "Restore it from a backup: kmsd restore FILE (kmsctl backup puts them into 'backups' beside the database).";
+
     public StartupException(int exitCode, string message)
         : base(message) => ExitCode = exitCode;
 

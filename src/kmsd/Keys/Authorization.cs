@@ -43,7 +43,7 @@ internal static class Authorization
         bool isOperator = operators.Contains(caller);
         if (store is null || (role == StoreRole.None && !isOperator))
         {
-            throw Refusals.NoSuchStore();
+            throw Refusals.NoSuchStore(storeName);
         }
 
         if (store.IsQuarantined)

@@ -45,6 +45,7 @@ internal sealed class CreateKey(
                     StoreId = key.StoreId.ToBytes(),
                     Tag = key.Tag,
                     Version = key.CurrentVersion.Number,
+                    Detail = GrantEntries.DescribeNew(key, firstGrants),
                 });
                 foreach (IGrouping<Principal, KeyRole> granted in firstGrants.GroupBy(grant => grant.Principal, grant => grant.Role))
                 {
@@ -85,7 +86,7 @@ internal sealed class CreateKey(
 
         if (store.Names.Count >= limits.KeysPerStore)
         {
-            throw new KmsException(KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' holds {limits.KeysPerStore} keys; it may hold no more.");
+            throw new KmsException(KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' holds {limits.KeysPerStore} keys; it may hold no more ([limits] keys_per_store).");
         }
     }
 

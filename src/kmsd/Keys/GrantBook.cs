@@ -10,7 +10,7 @@ namespace Kmsd.Keys;
 internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits, UnitRules units)
 {
     public static KmsException TooMany(KeyLimits limits) =>
-        new(KmsErrorCode.LimitExceeded, $"A key may have at most {limits.GrantsPerKey} grants.");
+        new(KmsErrorCode.LimitExceeded, $"A key may have at most {limits.GrantsPerKey} grants ([limits] grants_per_key).");
 
     /// <summary>False if the grant was there.</summary>
     /// <exception cref="KmsException"><c>limitExceeded</c>, <c>unsupported</c> or <c>invalidParams</c></exception>
@@ -32,20 +32,23 @@ internal sealed class GrantBook(CatalogueLedger catalogue, KeyLimits limits, Uni
         KeyStore store = catalogue.Staged.Stores[key.StoreId];
         if (store.FindMember(principal) is null)
         {
-            AddMember(store, new Member(principal, StoreRole.User, now));
+            AddMember(store, new Member(principal, StoreRole.User, now), " Whoever gets a role on one of its keys becomes a member.");
         }
 
         return true;
     }
 
+    /// <param name="store">Where.</param>
+    /// <param name="member">Who, and what.</param>
+    /// <param name="why">Why he becomes one, told where he is one too many; "": it was asked for.</param>
     /// <exception cref="KmsException"><c>limitExceeded</c>, <c>unsupported</c> or <c>invalidParams</c></exception>
-    public void AddMember(KeyStore store, Member member)
+    public void AddMember(KeyStore store, Member member, string why = "")
     {
         units.Require(member.Principal);
         if (store.FindMember(member.Principal) is null && store.Members.Length >= limits.MembersPerStore)
         {
             throw new KmsException(
-                KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' may have at most {limits.MembersPerStore} members.");
+                KmsErrorCode.LimitExceeded, $"The key store '{store.Name}' may have at most {limits.MembersPerStore} members ([limits] members_per_store).{why}");
         }
 
         catalogue.Put(store.Id, member);

@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text;
 using Kms.Client.Protocol;
 using Kmsd.Access;
 using Kmsd.History;
@@ -75,8 +77,18 @@ internal sealed class RemoveGrant(CatalogueLedger catalogue, HistoryLog history,
 /// <summary>What the history keeps of a grant or its end.</summary>
 internal static class GrantEntries
 {
+    // A key may have as many grants as is configured, a unit's name 255 characters: an entry names as many grants as fit.
+    private const int MostCharacters = 1000;
+
+    /// <param name="operation">The method.</param>
+    /// <param name="caller">Who did it.</param>
+    /// <param name="key">On which key.</param>
+    /// <param name="principal">Whose grant it is or was.</param>
+    /// <param name="role">His role.</param>
+    /// <param name="now">The time.</param>
+    /// <param name="why">What else is to be said; "": nothing.</param>
     public static HistoryEntry Make(
-        string operation, Caller caller, Key key, Principal principal, KeyRole role, DateTimeOffset now) => new()
+        string operation, Caller caller, Key key, Principal principal, KeyRole role, DateTimeOffset now, string why = "") => new()
         {
             At = now,
             Scope = HistoryScope.Key,
@@ -84,6 +96,26 @@ internal static class GrantEntries
             Caller = caller,
             StoreId = key.StoreId.ToBytes(),
             Tag = key.Tag,
-            Detail = $"{principal} {Wire.KeyRoles[role]}",
+            Detail = Describe(principal, role) + why,
         };
+
+    /// <summary>The name of a key that is made, and who gets which role on it.</summary>
+    public static string DescribeNew(Key key, IReadOnlyCollection<(Principal Principal, KeyRole Role)> grants)
+    {
+        StringBuilder text = new(key.Name);
+        int told = 0;
+        foreach (string grant in grants.Select(grant => Describe(grant.Principal, grant.Role)))
+        {
+            if (text.Length + grant.Length > MostCharacters)
+            {
+                break;
+            }
+
+            _ = text.Append(told++ == 0 ? ": " : ", ").Append(grant);
+        }
+
+        return told == grants.Count ? text.ToString() : text.Append(CultureInfo.InvariantCulture, $" and {grants.Count - told} more").ToString();
+    }
+
+    private static string Describe(Principal principal, KeyRole role) => $"{principal} {Wire.KeyRoles[role]}";
 }

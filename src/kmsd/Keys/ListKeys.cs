@@ -51,7 +51,7 @@ internal sealed class ListKeys(CatalogueLedger catalogue, Operators operators)
         KeyStore? store = snapshot.FindStore(name);
         return store is not null && (store.RoleOf(caller) != StoreRole.None || operators.Contains(caller))
             ? store
-            : throw Refusals.NoSuchStore();
+            : throw Refusals.NoSuchStore(name);
     }
 
     private static (string Store, string Name) ParseCursor(string after)

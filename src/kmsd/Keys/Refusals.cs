@@ -12,7 +12,9 @@ internal static class Refusals
     /// <summary>Of a key that the caller may look at: clients say where.</summary>
     public static KmsException OfKey(KmsErrorCode code, string message) => new(code, message) { Subject = KmsException.OfKey };
 
-    public static KmsException NoSuchStore() => new(KmsErrorCode.NotFound, "There is no such key store.");
+    /// <param name="asked">As it was asked for, so that one who may not know of the store hears what he would hear if there were none.</param>
+    public static KmsException NoSuchStore(string asked) => new(
+        KmsErrorCode.NotFound, ResourceName.IsValid(asked) ? $"There is no key store '{asked}'." : "There is no such key store.");
 
     /// <summary>Marks a refusal that stands in the history already, as what was carried out and said no.</summary>
     public static KmsException Recorded(KmsException refusal)

@@ -24,7 +24,7 @@ internal readonly record struct UsageMark(long Sequence, long Calls, long Items)
             found = authenticator.Verify(mark.Row(database, authenticator), reader.GetCode(3)) ? mark : null;
         });
         return found ?? throw new StartupException(
-            ExitCode.Configuration, "The mark of the counters doesn't verify: the database was changed from outside. Restore it from a backup.");
+            ExitCode.Configuration, $"The mark of the counters doesn't verify: the database was changed from outside. {StartupException.RestoreBackup}");
     }
 
     public void Put(Database database, RowAuthenticator authenticator) => database.Prepare("""

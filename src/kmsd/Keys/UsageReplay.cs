@@ -39,7 +39,7 @@ internal static class UsageReplay
             {
                 throw new StartupException(ExitCode.Configuration, string.Create(
                     CultureInfo.InvariantCulture,
-                    $"Entry {bad} of the history isn't as it was written: the database was changed from outside. Restore it from a backup."));
+                    $"Entry {bad} of the history isn't as it was written: the database was changed from outside. {StartupException.RestoreBackup}"));
             }
         }
 
@@ -48,7 +48,7 @@ internal static class UsageReplay
         {
             throw new StartupException(ExitCode.Configuration, string.Create(
                 CultureInfo.InvariantCulture,
-                $"Entry {erased} of the history was erased, and the counters are from before that: the database was changed from outside. Restore it from a backup."));
+                $"Entry {erased} of the history was erased, and the counters are from before that: the database was changed from outside. {StartupException.RestoreBackup}"));
         }
 
         database.Prepare(SelectUses).BindAll(from).Query(reader =>

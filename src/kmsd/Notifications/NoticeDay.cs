@@ -50,7 +50,7 @@ internal sealed record NoticeDay(long Day, long Notices, byte[] Digest)
         return isGood
             ? days
             : throw new StartupException(
-                ExitCode.Configuration, "What vouches for the notifications doesn't verify: the database was changed from outside. Restore it from a backup.");
+                ExitCode.Configuration, $"What vouches for the notifications doesn't verify: the database was changed from outside. {StartupException.RestoreBackup}");
     }
 
     public void Put(Database database, RowAuthenticator authenticator, RowSet rows) => database.Prepare($"""

@@ -17,8 +17,8 @@ internal sealed class NoticeLog : IBatchParticipant
     /// <summary>How long a notice is kept.</summary>
     public static readonly TimeSpan Kept = TimeSpan.FromDays(90);
 
-    // The row of the cursors that belongs to no reader: the last number given out.
-    private const string Nobody = "";
+    /// <summary>The row of the cursors that belongs to no reader: the last number given out.</summary>
+    public const string Nobody = "";
 
     private readonly Database _database;
     private readonly RowAuthenticator _authenticator;
@@ -164,9 +164,7 @@ internal sealed class NoticeLog : IBatchParticipant
     {
         foreach ((long sequence, Notice notice) in _staged)
         {
-            NotificationsLog.Noticed(
-                _log, sequence, notice.Kind, notice.Tag?.Text ?? "-", notice.KeyName ?? "-", notice.Store ?? "-", notice.Recipients.Count,
-                notice.By?.ToString() ?? "kmsd", notice.Detail ?? "");
+            NotificationsLog.Noticed(_log, sequence, notice);
             _hub.Publish(notice.Describe(sequence), notice.Recipients);
         }
 
@@ -256,15 +254,28 @@ internal static class NoticeRows
 
 internal static partial class NotificationsLog
 {
-    [LoggerMessage(6001, LogLevel.Information, "Notice {Sequence} {Kind}: key {Tag} '{KeyName}' of store '{Store}', to {Recipients} principals, by {By}. {Detail}")]
-    public static partial void Noticed(
-        ILogger log, long sequence, string kind, string tag, string keyName, string store, int recipients, string by, string detail);
+    // A key may have as many holders as it has grants: a line names the first of them.
+    private const int MostNamed = 5;
+
+    public static void Noticed(ILogger log, long sequence, Notice notice)
+    {
+        string about = notice.Tag is KeyTag tag ? $": key {tag} '{notice.KeyName}' of store '{notice.Store}'" : "";
+        string named = string.Join(", ", notice.Recipients.Take(MostNamed));
+        string recipients = notice.Recipients.Count > MostNamed ? $"{named} and {notice.Recipients.Count - MostNamed} more" : named;
+        Noticed(log, sequence, notice.Kind, about, recipients, notice.By?.ToString() ?? "kmsd", notice.Detail is null ? "" : $" {notice.Detail}");
+    }
+
+    [LoggerMessage(6001, LogLevel.Information, "Notice {Sequence} {Kind}{About}, to {Recipients}, by {By}.{Detail}")]
+    private static partial void Noticed(ILogger log, long sequence, string kind, string about, string recipients, string by, string detail);
 
     [LoggerMessage(6002, LogLevel.Critical, "Notice {Sequence} for {Principal} doesn't match its authentication code; it isn't shown.")]
     public static partial void Bad(ILogger log, long sequence, string principal);
 
     [LoggerMessage(6004, LogLevel.Critical, "What {Reader} has acknowledged doesn't match its authentication code; all its notifications are shown again.")]
     public static partial void BadCursor(ILogger log, string reader);
+
+    [LoggerMessage(6006, LogLevel.Critical, "The row that keeps the last notification's number doesn't match its authentication code; the next ones are numbered after the highest number that stands anywhere. The database was changed from outside.")]
+    public static partial void BadLastNumber(ILogger log);
 
     [LoggerMessage(6005, LogLevel.Critical, "Notices of {Day} are missing, or were put in or exchanged. The database was changed from outside.")]
     public static partial void BadDay(ILogger log, string day);

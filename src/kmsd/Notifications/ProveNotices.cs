@@ -110,7 +110,18 @@ internal sealed class ProveNotices(DatabaseReader database, RowAuthenticator aut
             {
                 if (!authenticator.Verify(NoticeRows.Cursor(authenticator, reader.GetString(0), reader.GetInt64(1)), reader.GetCode(2)))
                 {
-                    Tell(() => NotificationsLog.BadCursor(log, reader.GetString(0)));
+                    string name = reader.GetString(0);
+                    Tell(() =>
+                    {
+                        if (name == NoticeLog.Nobody)
+                        {
+                            NotificationsLog.BadLastNumber(log);
+                        }
+                        else
+                        {
+                            NotificationsLog.BadCursor(log, name);
+                        }
+                    });
                 }
             });
 

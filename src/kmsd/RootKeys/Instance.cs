@@ -47,14 +47,14 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, b
             throw Damaged();
         }
 
-        return found ?? throw new StartupException(ExitCode.Configuration, "The database has no instance row; restore it from a backup.");
+        return found ?? throw new StartupException(ExitCode.Configuration, $"The database has no instance row. {StartupException.RestoreBackup}");
     }
 
     private static bool ReadFlag(long stored) => stored is 0 or 1
         ? stored == 1
         : throw Damaged();
 
-    private static StartupException Damaged() => new(ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup.");
+    private static StartupException Damaged() => new(ExitCode.Configuration, $"The instance row of the database is damaged. {StartupException.RestoreBackup}");
 
     /// <exception cref="StartupException">78: the row was changed from outside.</exception>
     public void Verify(RowAuthenticator authenticator, StoredCode code)
@@ -62,7 +62,7 @@ internal sealed record Instance(byte[] Id, long SchemaVersion, byte[] Lineage, b
         if (!authenticator.Verify(Row(authenticator), code))
         {
             throw new StartupException(
-                ExitCode.Configuration, "The instance row of the database doesn't verify: it was changed from outside. Restore it from a backup.");
+                ExitCode.Configuration, $"The instance row of the database doesn't verify: it was changed from outside. {StartupException.RestoreBackup}");
         }
     }
 

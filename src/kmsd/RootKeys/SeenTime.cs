@@ -13,7 +13,7 @@ internal static class SeenTime
         database.Prepare("SELECT at, mac_generation, encoding_version, row_code FROM last_seen WHERE id = 1").Query(reader =>
             seen = authenticator.Verify(Row(authenticator, reader.GetTime(0)), reader.GetCode(1)) ? reader.GetTime(0) : null);
         return seen ?? throw new StartupException(
-            ExitCode.Configuration, "The time that was last seen doesn't verify: the database was changed from outside. Restore it from a backup.");
+            ExitCode.Configuration, $"The time that was last seen doesn't verify: the database was changed from outside. {StartupException.RestoreBackup}");
     }
 
     public static void Put(Database database, RowAuthenticator authenticator, DateTimeOffset at) => database.Prepare("""

@@ -111,7 +111,7 @@ internal sealed record StoredGeneration(
         return current == 1
             ? found
             : throw new StartupException(
-                ExitCode.Configuration, $"The database names {current} current root generations, not one. Restore it from a backup.");
+                ExitCode.Configuration, $"The database names {current} current root generations, not one. {StartupException.RestoreBackup}");
     }
 
     /// <exception cref="StartupException">78: the row was changed from outside.</exception>
@@ -120,7 +120,7 @@ internal sealed record StoredGeneration(
         if (!authenticator.Verify(Row(authenticator), code))
         {
             throw new StartupException(
-                ExitCode.Configuration, "The root key's row of the database doesn't verify: it was changed from outside. Restore it from a backup.");
+                ExitCode.Configuration, $"The root key's row of the database doesn't verify: it was changed from outside. {StartupException.RestoreBackup}");
         }
     }
 

@@ -61,7 +61,7 @@ internal sealed record StoredShare(
                 ? share
                 : throw new StartupException(
                     ExitCode.Configuration,
-                    $"The database's row of share {share.Member} of root generation {share.Generation} doesn't verify: it was changed from outside. Restore it from a backup."));
+                    $"The database's row of share {share.Member} of root generation {share.Generation} doesn't verify: it was changed from outside. {StartupException.RestoreBackup}"));
         }
 
         return verified;

@@ -41,7 +41,7 @@ internal sealed class RotateKey(
             return key.Versions.Length < limits.VersionsPerKey
                 ? key
                 : throw new KmsException(
-                    KmsErrorCode.LimitExceeded, $"The key '{key.Name}' has {limits.VersionsPerKey} versions; it rotates by its schedule alone.");
+                    KmsErrorCode.LimitExceeded, $"The key '{key.Name}' has {limits.VersionsPerKey} versions ([limits] versions_per_key); it rotates by its schedule alone.");
         }
     }
 

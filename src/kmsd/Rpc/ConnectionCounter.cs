@@ -1,3 +1,5 @@
+using System.Diagnostics.CodeAnalysis;
+
 namespace Kmsd.Rpc;
 
 /// <summary>How many connections are open, in all and by uid.</summary>
@@ -19,12 +21,17 @@ internal sealed class ConnectionCounter(int most, int mostByUid)
     }
 
     /// <summary>False if it would be one too many.</summary>
-    public bool TryAdd(uint uid)
+    /// <param name="uid">Whose it is.</param>
+    /// <param name="limit">Which limit that is, and the setting that moves it.</param>
+    public bool TryAdd(uint uid, [NotNullWhen(false)] out string? limit)
     {
         lock (_lock)
         {
             int own = _byUid.GetValueOrDefault(uid);
-            if (_count >= most || own >= mostByUid)
+            limit = own >= mostByUid ? $"one user may have at most {mostByUid} ([limits] connections_per_uid)"
+                : _count >= most ? $"at most {most} may be open in all ([limits] connections)"
+                : null;
+            if (limit is not null)
             {
                 return false;
             }

@@ -8,7 +8,7 @@ internal static partial class RpcLog
     [LoggerMessage(4001, LogLevel.Error, "Incident {Incident} in {Method}.")]
     public static partial void Incident(ILogger log, Exception exception, string incident, string method);
 
-    [LoggerMessage(4002, LogLevel.Warning, "A connection of {Caller} was refused: {Limit}.")]
+    [LoggerMessage(4002, LogLevel.Warning, "A connection of {Caller} was refused: too many connections, {Limit}.")]
     public static partial void ConnectionRefused(ILogger log, Caller caller, string limit);
 
     [LoggerMessage(4003, LogLevel.Debug, "A connection of {Caller} ended with a fault.")]

@@ -67,11 +67,11 @@ internal sealed class RpcServer(
             return;
         }
 
-        if (!connections.TryAdd(caller.Uid))
+        if (!connections.TryAdd(caller.Uid, out string? limit))
         {
             service.Meter.ConnectionRefused();
-            RpcLog.ConnectionRefused(log, caller, "too many connections");
-            Refuse(socket);
+            RpcLog.ConnectionRefused(log, caller, limit);
+            Refuse(socket, limit);
             return;
         }
 
@@ -94,13 +94,13 @@ internal sealed class RpcServer(
 
     /// <summary>One line that says why, and the end.</summary>
     [SuppressMessage("IDisposableAnalyzers.Correctness", "IDISP007", Justification = "It takes the socket over.")]
-    private static void Refuse(Socket socket)
+    private static void Refuse(Socket socket, string limit)
     {
         using (socket)
         {
             ErrorDetail detail = new() { Reason = KmsErrorCode.LimitExceeded.ToReason() };
             string data = JsonSerializer.Serialize(detail, ProtocolJsonContext.Default.ErrorDetail);
-            string line = $$$"""{"jsonrpc":"2.0","id":null,"error":{"code":{{{(int)KmsErrorCode.LimitExceeded}}},"message":"Too many connections.","data":{{{data}}}}}""";
+            string line = $$$"""{"jsonrpc":"2.0","id":null,"error":{"code":{{{(int)KmsErrorCode.LimitExceeded}}},"message":"Too many connections: {{{limit}}}.","data":{{{data}}}}}""";
             socket.Blocking = false;
             try
             {

@@ -268,7 +268,7 @@ internal sealed class Database : IDisposable
             or InvalidCastException or InvalidOperationException)
         {
             throw new StartupException(
-                ExitCode.Configuration, $"The database is damaged: {exception.Message} Restore it from a backup.", exception);
+                ExitCode.Configuration, $"The database is damaged: {exception.Message} {StartupException.RestoreBackup}", exception);
         }
     }
 
@@ -408,7 +408,7 @@ internal sealed class Database : IDisposable
         {
             throw new StartupException(
                 ExitCode.Configuration,
-                isBackup ? $"The tables of {path} aren't those of a backup." : $"The tables of {path} were changed from outside; restore it from a backup.");
+                isBackup ? $"The tables of {path} aren't those of a backup." : $"The tables of {path} were changed from outside. {StartupException.RestoreBackup}");
         }
     }
 

@@ -96,7 +96,7 @@ internal sealed partial class RowSet : IBatchParticipant
         {
             throw new StartupException(
                 ExitCode.Configuration,
-                "integrityFailure: the database doesn't hold the rows that it must: some were removed, added or put back from outside, or what identifies them was changed. Restore it from a backup.");
+                $"integrityFailure: the database doesn't hold the rows that it must: some were removed, added or put back from outside, or what identifies them was changed. {StartupException.RestoreBackup}");
         }
     }
 

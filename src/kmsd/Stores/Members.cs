@@ -64,7 +64,13 @@ internal sealed class RemoveMember(
                     IReadOnlyList<(Key Key, KeyRole Role)> ended = grants.EndAll(store.Id, principal);
                     catalogue.Remove(store.Id, held);
                     _ = history.Append(MemberDescriptions.Entry(
-                        "members.remove", caller, store, $"{principal} {Wire.StoreRoles[held.Role]}, {ended.Count} grants ended", now));
+                        "members.remove", caller, store, $"{principal} {Wire.StoreRoles[held.Role]}, {ended.Count} {(ended.Count == 1 ? "grant" : "grants")} ended", now));
+                    foreach ((Key key, KeyRole role) in ended)
+                    {
+                        // For whoever may read the history of that key, but not the store's.
+                        _ = history.Append(GrantEntries.Make("grants.remove", caller, key, principal, role, now, ", ended with the membership"));
+                    }
+
                     foreach (IGrouping<Key, KeyRole> lost in ended.GroupBy(grant => grant.Key, grant => grant.Role))
                     {
                         notices.Append(catalogue.Staged.To(

@@ -29,7 +29,7 @@ internal sealed class CreateStore(
 
                 if (catalogue.Staged.Stores.Count >= limits.Stores)
                 {
-                    throw new KmsException(KmsErrorCode.LimitExceeded, $"There are {limits.Stores} key stores; there may be no more.");
+                    throw new KmsException(KmsErrorCode.LimitExceeded, $"There are {limits.Stores} key stores; there may be no more ([limits] stores).");
                 }
 
                 DateTimeOffset now = clock.GetUtcNow();

@@ -19,6 +19,7 @@ public sealed class CostLimiterTests
 
         KmsException refusal = Refusal.Of(KmsErrorCode.LimitExceeded, () => limiter.Take(Principal.User(1), 1));
         Assert.Equal(TimeSpan.FromMilliseconds(100), refusal.RetryAfter);
+        Assert.Contains("([limits] cost_per_second)", refusal.Message, StringComparison.Ordinal);
         limiter.Take(Principal.User(2), 20);
         _clock.Advance(TimeSpan.FromMilliseconds(99));
         _ = Refusal.Of(KmsErrorCode.LimitExceeded, () => limiter.Take(Principal.User(1), 1));

@@ -1,5 +1,6 @@
 using Kms.Client.Protocol;
 using Kmsd.Access;
+using Kmsd.Configuration;
 using Kmsd.Rpc;
 
 namespace Kmsd.Tests.Audit;
@@ -124,6 +125,44 @@ public sealed class RefusalRecorderTests
         _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => Guard(daemon, s_reviewer).RunAsync(
             "stores.create", creation, () => daemon.Operations.CreateStore.RunAsync(s_reviewer, creation, Cancellation)));
         Assert.Equal(1, daemon.Strangers.Total);
+    }
+
+    [Theory]
+    [InlineData("uid:3000", KmsErrorCode.Forbidden, "uid:3000 decryptor")]
+    [InlineData("unit:nginx.service", KmsErrorCode.Forbidden, "unit:nginx.service decryptor")]
+    [InlineData("uid:0065534", KmsErrorCode.Forbidden, "no principal decryptor")]
+    [InlineData("somebody else's text", KmsErrorCode.Forbidden, "no principal decryptor")]
+    [InlineData("user:root", KmsErrorCode.Forbidden, "a user by name decryptor")]
+    [InlineData("group:root", KmsErrorCode.Forbidden, "a group by name decryptor")]
+    [InlineData("uid:65534", KmsErrorCode.InvalidParams, "uid:65534 decryptor")]
+    [InlineData("user:nobody-of-that-name", KmsErrorCode.InvalidParams, "a user by name decryptor")]
+    [InlineData("user:root", KmsErrorCode.LimitExceeded, "uid:0 decryptor")]
+    public async Task A_refused_change_of_rights_says_whose_they_were(string principal, KmsErrorCode code, string detail)
+    {
+        await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { GrantsPerKey = 1 });
+        _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Reviewer));
+        Caller caller = code == KmsErrorCode.Forbidden ? s_reviewer : Daemon.Manager;
+        GrantRequest request = new() { Key = "key-1", Principal = principal, Role = KeyRole.Decryptor };
+        _ = await Refusal.OfAsync(code, () => Guard(daemon, caller).RunAsync(
+            "grants.add", request, () => daemon.Operations.AddGrant.RunAsync(caller, request, Cancellation)));
+        Assert.Equal($"grants.add {detail}", daemon.Query("SELECT operation || ' ' || detail FROM history ORDER BY sequence DESC LIMIT 1"));
+    }
+
+    [Fact]
+    public async Task A_refused_change_of_members_says_whose_membership_it_was()
+    {
+        await using Daemon daemon = await StartAsync();
+        AddMemberRequest addition = new() { Store = "default", Principal = "uid:9", Role = StoreRole.Manager };
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => Guard(daemon, s_reviewer).RunAsync(
+            "members.add", addition, () => daemon.Operations.AddMember.RunAsync(s_reviewer, addition, Cancellation)));
+        RemoveMemberRequest removal = new() { Store = "default", Principal = "uid:1000" };
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => Guard(daemon, Daemon.Manager).RunAsync(
+            "members.remove", removal, () => daemon.Operations.RemoveMember.RunAsync(Daemon.Manager, removal, Cancellation)));
+        RemoveMemberRequest ofRole = new() { Store = "default", Principal = "uid:1000", Role = StoreRole.Manager };
+        _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => Guard(daemon, Daemon.Manager).RunAsync(
+            "members.remove", ofRole, () => daemon.Operations.RemoveMember.RunAsync(Daemon.Manager, ofRole, Cancellation)));
+        Assert.Equal("uid:9 manager,uid:1000,uid:1000 manager", daemon.Query(
+            "SELECT group_concat(detail) FROM (SELECT detail FROM history WHERE outcome = 'forbidden' ORDER BY sequence)"));
     }
 
     private static async Task<Daemon> StartAsync()

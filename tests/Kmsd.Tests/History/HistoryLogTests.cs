@@ -23,7 +23,7 @@ public sealed class HistoryLogTests
             [
                 "1 system init   ok root generation 1, origin token",
                 "2 store members.add uid:0 4711 ok uid:1000 manager",
-                "3 key keys.create uid:1000 4711 ok ",
+                "3 key keys.create uid:1000 4711 ok key-1: uid:2000 encryptorDecryptor",
                 "4 key crypto.encrypt uid:2000 4711 ok ",
                 "5 key crypto.decrypt uid:2000 4711 invalidCiphertext ",
                 "6 key grants.add uid:1000 4711 ok uid:3000 reviewer",

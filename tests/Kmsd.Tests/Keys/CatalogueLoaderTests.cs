@@ -247,7 +247,7 @@ public sealed class CatalogueLoaderTests
         await daemon.TamperAsync(sql);
         StartupException refusal = await Assert.ThrowsAsync<StartupException>(() => daemon.ResumeAsync());
         Assert.Equal(
-            (ExitCode.Configuration, "The instance row of the database is damaged; restore it from a backup."), (refusal.ExitCode, refusal.Message));
+            (ExitCode.Configuration, "The instance row of the database is damaged. Restore it from a backup: kmsd restore FILE (kmsctl backup puts them into 'backups' beside the database)."), (refusal.ExitCode, refusal.Message));
     }
 
     [Fact]

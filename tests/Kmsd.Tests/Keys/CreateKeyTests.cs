@@ -38,6 +38,21 @@ public sealed class CreateKeyTests
         _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.EncryptAsync(Daemon.Manager, key.Tag));
     }
 
+    /// <summary>1000 characters: 47 grants make 992, and with one more it were 1013.</summary>
+    [Fact]
+    public async Task The_history_names_the_key_and_whom_it_was_granted_to_as_far_as_there_is_room()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        _ = await daemon.CreateKeyAsync("key-1");
+        _ = await daemon.CreateKeyAsync("key-2", ("uid:2000", KeyRole.Encryptor), ("uid:2000", KeyRole.Encryptor), ("gid:34", KeyRole.Decryptor));
+        string[] many = [.. Enumerable.Range(10_000, 60).Select(uid => $"uid:{uid}")];
+        _ = await daemon.CreateKeyAsync("key-3", [.. many.Select(principal => (principal, KeyRole.Encryptor))]);
+        string told = string.Join(", ", many.Take(47).Select(principal => $"{principal} encryptor"));
+        Assert.Equal(
+            $"key-1|key-2: uid:2000 encryptor, gid:34 decryptor|key-3: {told} and 13 more", daemon.Query(
+                "SELECT group_concat(detail, '|') FROM (SELECT detail FROM history WHERE operation = 'keys.create' ORDER BY sequence)"));
+    }
+
     [Fact]
     public async Task Whoever_gets_a_role_becomes_a_member()
     {
@@ -60,7 +75,8 @@ public sealed class CreateKeyTests
             KmsErrorCode.NotFound, () => daemon.CreateKeyAsync(Daemon.Stranger, Request("key-1")));
         KmsException ofNothing = await Refusal.OfAsync(
             KmsErrorCode.NotFound, () => daemon.CreateKeyAsync(Daemon.Stranger, Request("key-1") with { Store = "nowhere" }));
-        Assert.Equal(ofNothing.Message, toStranger.Message);
+        Assert.Equal("There is no key store 'nowhere'.", ofNothing.Message);
+        Assert.Equal("There is no key store 'default'.", toStranger.Message);
         Assert.Empty(daemon.Catalogue.Current.Keys);
     }
 
@@ -152,7 +168,8 @@ public sealed class CreateKeyTests
         await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { KeysPerStore = 2 });
         _ = await daemon.CreateKeyAsync("key-1");
         _ = await daemon.CreateKeyAsync("key-2");
-        _ = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-3"));
+        KmsException third = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-3"));
+        Assert.Contains("([limits] keys_per_store)", third.Message, StringComparison.Ordinal);
         Assert.Equal(2, daemon.Catalogue.Current.Keys.Count);
     }
 
@@ -166,8 +183,10 @@ public sealed class CreateKeyTests
             () => daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor), ("uid:2", KeyRole.Encryptor), ("uid:1", KeyRole.Decryptor)));
 
         // The second of the two would be the fourth member: found only while the change is written.
-        _ = await Refusal.OfAsync(
+        KmsException fourth = await Refusal.OfAsync(
             KmsErrorCode.LimitExceeded, () => daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor), ("uid:3", KeyRole.Encryptor)));
+        Assert.Equal(
+            "The key store 'default' may have at most 3 members ([limits] members_per_store). Whoever gets a role on one of its keys becomes a member.", fourth.Message);
         _ = await Refusal.OfAsync(KmsErrorCode.InvalidParams, () => daemon.CreateKeyAsync("key-2", ("uid:65534", KeyRole.Encryptor)));
         _ = await daemon.CreateKeyAsync("key-2", ("uid:1", KeyRole.Encryptor));
         await daemon.RestartAsync();

@@ -83,8 +83,9 @@ public sealed class GrantsTests
         await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { GrantsPerKey = 2 });
         _ = await daemon.CreateKeyAsync("key-1", ("uid:2000", KeyRole.Encryptor));
         _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Decryptor);
-        _ = await Refusal.OfAsync(
+        KmsException third = await Refusal.OfAsync(
             KmsErrorCode.LimitExceeded, () => daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:3000", KeyRole.Encryptor));
+        Assert.Equal("A key may have at most 2 grants ([limits] grants_per_key).", third.Message);
         _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Decryptor);
         MembersResult members = daemon.Operations.ListMembers.Run(Daemon.Manager, new ListMembersRequest { Store = "default" });
         Assert.DoesNotContain(members.Members, member => member.Principal == "uid:3000");

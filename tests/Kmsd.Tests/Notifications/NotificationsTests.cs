@@ -36,6 +36,31 @@ public sealed class NotificationsTests
     }
 
     [Fact]
+    public async Task The_journal_says_who_was_told()
+    {
+        await using Daemon daemon = await Daemon.StartAsync();
+        KeyDescription key = await daemon.CreateKeyAsync("key-1", [.. Enumerable.Range(2000, 5).Select(uid => ($"uid:{uid}", KeyRole.Encryptor))]);
+        _ = await daemon.RemoveGrantAsync(Daemon.Manager, "key-1", "uid:2000", KeyRole.Encryptor);
+        _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:3000", KeyRole.Reviewer);
+        _ = await daemon.Operations.DisableKey.RunAsync(Daemon.Manager, new KeyRequest { Key = "key-1" }, Cancellation);
+        _ = await daemon.AddGrantAsync(Daemon.Manager, "key-1", "uid:4000", KeyRole.Reviewer);
+        _ = await daemon.Operations.EnableKey.RunAsync(Daemon.Manager, new KeyRequest { Key = "key-1" }, Cancellation);
+        await daemon.Operations.RotateRoot.RunAsync(Daemon.Operator, new RotateRootRequest { Reason = "yearly" });
+        string[] lines = [.. daemon.NoticedJournal.Lines.Select(told => told.Line)];
+        string about = $": key {key.Tag} 'key-1' of store 'default', to";
+        Assert.Equal(
+            [
+                $"Notice 6 grant.removed{about} uid:2000, by uid:1000. encryptor",
+                $"Notice 7 grant.added{about} uid:3000, by uid:1000. reviewer",
+                $"Notice 8 key.disabled{about} uid:2001, uid:2002, uid:2003, uid:2004, uid:3000, by uid:1000.",
+                $"Notice 9 grant.added{about} uid:4000, by uid:1000. reviewer",
+                $"Notice 10 key.enabled{about} uid:2001, uid:2002, uid:2003, uid:2004, uid:3000 and 1 more, by uid:1000.",
+            ],
+            lines[5..10]);
+        Assert.StartsWith("Notice 11 root.rotated, to uid:0, by uid:0. ", lines[10], StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Whoever_holds_a_grant_hears_what_becomes_of_the_key_to_its_end()
     {
         await using Daemon daemon = await Daemon.StartAsync();
@@ -191,6 +216,7 @@ public sealed class NotificationsTests
     [InlineData("UPDATE notifications SET detail = 'nothing to see' WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
     [InlineData("UPDATE notifications SET at = 9223372036854775807 WHERE sequence = 2", "Notice 2 for uid:2000", 0)]
     [InlineData("UPDATE notification_cursors SET sequence = 2 WHERE reader = 'uid:2000'", "What uid:2000 has acknowledged", 2)]
+    [InlineData("UPDATE notification_cursors SET sequence = 9 WHERE reader = ''", "The row that keeps the last notification's number", 1)]
     public async Task None_is_taken_away_put_in_or_changed_unnoticed(string sql, string line, int shown)
     {
         await using Daemon daemon = await TwiceToldAsync();

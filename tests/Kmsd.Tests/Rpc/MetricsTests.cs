@@ -178,7 +178,7 @@ public sealed class MetricsTests
         Assert.Equal(daemon.History.Committed.Sequence, Value("kmsd_history_sequence"));
         Assert.Equal((1, 1, 1, 0), (Value("kmsd_cache_entries"), Value("kmsd_storage_available"), Value("kmsd_token_available"), Value("kmsd_integrity_failure")));
 
-        _ = connections.TryAdd(1000);
+        _ = connections.TryAdd(1000, out string? _);
         using NoticeSubscription listening = daemon.Hub.Subscribe(Daemon.Manager);
         daemon.Strangers.Count(Daemon.Stranger, "keys.get", "notFound");
         daemon.Strangers.Count(Daemon.Stranger, "keys.get", "notFound");

@@ -20,7 +20,14 @@ public sealed class MembersTests
             KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Stranger, "uid:6666", StoreRole.Manager));
         KmsException ofNothing = await Refusal.OfAsync(
             KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Operator, "uid:6666", StoreRole.Manager, "nowhere"));
-        Assert.Equal(ofNothing.Message, toStranger.Message);
+        Assert.Equal("There is no key store 'nowhere'.", ofNothing.Message);
+        Assert.Equal(ofNothing.Message.Replace("nowhere", "default", StringComparison.Ordinal), toStranger.Message);
+        KmsException otherwiseSpelt = await Refusal.OfAsync(
+            KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Stranger, "uid:6666", StoreRole.Manager, "DeFault"));
+        Assert.Equal("There is no key store 'DeFault'.", otherwiseSpelt.Message);
+        KmsException noName = await Refusal.OfAsync(
+            KmsErrorCode.NotFound, () => daemon.AddMemberAsync(Daemon.Operator, "uid:6666", StoreRole.Manager, "it's\nno name"));
+        Assert.Equal("There is no such key store.", noName.Message);
         _ = Refusal.Of(KmsErrorCode.NotFound, () => List(daemon, Daemon.Stranger));
         _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.RemoveMemberAsync(Daemon.Stranger, "uid:1000"));
         Assert.Equal(
@@ -59,8 +66,31 @@ public sealed class MembersTests
             [Principal.User(3000), Principal.Group(2000)],
             daemon.Catalogue.Current.Keys.Values.OrderBy(key => key.Name, StringComparer.Ordinal).SelectMany(key => key.Grants).Select(grant => grant.Principal));
         Assert.Equal("uid:2000 user, 3 grants ended", daemon.Query("SELECT detail FROM history WHERE operation = 'members.remove'"));
+        Assert.Equal(["uid:2000 encryptor, ended with the membership"], await EndsAsync(daemon, "key-1"));
+        Assert.Equal(
+            ["uid:2000 decryptor, ended with the membership", "uid:2000 encryptor, ended with the membership"],
+            (await EndsAsync(daemon, "key-2")).Order(StringComparer.Ordinal));
         _ = await Refusal.OfAsync(KmsErrorCode.NotFound, () => daemon.EncryptAsync(Daemon.Uid(2000), "key-1"));
         _ = await daemon.EncryptAsync(Daemon.Uid(3000), "key-1");
+    }
+
+    /// <summary>As many entries and notices as grants, in one change: more than one statement or page takes.</summary>
+    [Fact]
+    public async Task Whoever_leaves_hundreds_of_keys_is_recorded_under_each()
+    {
+        const int Keys = 300;
+        await using Daemon daemon = await Daemon.StartAsync();
+        for (int i = 0; i < Keys; i++)
+        {
+            _ = await daemon.CreateKeyAsync($"key-{i}", ("uid:2000", KeyRole.Encryptor), ("uid:2000", KeyRole.Reviewer));
+        }
+
+        _ = await daemon.RemoveMemberAsync(Daemon.Manager, "uid:2000");
+        Assert.Equal(2L * Keys, daemon.Query("SELECT count(DISTINCT tag || detail) FROM history WHERE operation = 'grants.remove' AND principal = 'uid:1000'"));
+        daemon.Die();
+        await daemon.ResumeAsync();
+        Assert.True((await daemon.Operations.VerifyHistory.RunAsync(Daemon.Operator, TestContext.Current.CancellationToken)).Ok);
+        Assert.Equal(2, (await EndsAsync(daemon, "key-299")).Length);
     }
 
     [Fact]
@@ -107,7 +137,8 @@ public sealed class MembersTests
     {
         await using Daemon daemon = await Daemon.StartAsync(new DaemonOptions { MembersPerStore = 2 });
         _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.User);
-        _ = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.AddMemberAsync(Daemon.Manager, "uid:3000", StoreRole.User));
+        KmsException third = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => daemon.AddMemberAsync(Daemon.Manager, "uid:3000", StoreRole.User));
+        Assert.Equal("The key store 'default' may have at most 2 members ([limits] members_per_store).", third.Message);
         _ = await daemon.AddMemberAsync(Daemon.Manager, "uid:2000", StoreRole.Manager);
     }
 
@@ -123,6 +154,14 @@ public sealed class MembersTests
         Assert.Equal(("default", StoreRole.Manager), caller.Stores.Select(store => (store.Name, store.Role)).Single());
         Assert.Equal(["uid:2000", "gid:102000", "gid:34"], caller.Principals);
         Assert.False(caller.Operator);
+    }
+
+    /// <summary>What the history of a key says of grants that ended.</summary>
+    private static async Task<string?[]> EndsAsync(Daemon daemon, string key)
+    {
+        HistoryResult history = await daemon.Operations.ListHistory.RunAsync(
+            Daemon.Manager, new ListHistoryRequest { Key = key, Operation = "grants.remove" }, TestContext.Current.CancellationToken);
+        return [.. history.Entries.Select(entry => entry.Detail)];
     }
 
     private static (string Principal, StoreRole Role)[] List(Daemon daemon, Caller caller) =>

@@ -57,7 +57,8 @@ public sealed class StoresTests
         _ = await Refusal.OfAsync(KmsErrorCode.Forbidden, () => daemon.Operations.CreateStore.RunAsync(
             Daemon.Manager, new CreateStoreRequest { Name = "mine", Manager = "uid:1000" }, Cancellation));
         _ = await CreateAsync(daemon, "second", "uid:5000");
-        _ = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => CreateAsync(daemon, "third", "uid:5000"));
+        KmsException third = await Refusal.OfAsync(KmsErrorCode.LimitExceeded, () => CreateAsync(daemon, "third", "uid:5000"));
+        Assert.Equal("There are 2 key stores; there may be no more ([limits] stores).", third.Message);
     }
 
     private static Task<StoreDescription> CreateAsync(Daemon daemon, string name, string manager) =>
