@@ -43,7 +43,7 @@ internal static class BackupCommand
                 if (status.Database == IntegrityFailure)
                 {
                     throw new CommandException(
-                        ExitCode.Refused + (int)KmsErrorCode.IntegrityFailure,
+                        ExitCode.Integrity,
                         "The backup was made, but the daemon has found that the database was changed: 'kmsd restore' may refuse this backup."
                             + " Keep the older ones, and suspend whatever removes them; the daemon's journal says what was changed (journalctl -u kmsd).");
                 }

@@ -79,6 +79,7 @@ internal static class KeyCommands
 
                     return sheet;
                 });
+                await KeyWarnings.TellAsync(session, keys.Keys, session.Get(store));
             },
             store, state);
     }
@@ -139,7 +140,8 @@ internal static class KeyCommands
             return sheet;
         });
 
-    private static string Name(KeyDescription key) => key.Store == "default" ? key.Name : $"{key.Store}/{key.Name}";
+    /// <summary>As it may be given again: without the store where that is <c>default</c>.</summary>
+    public static string Name(KeyDescription key) => key.Store == "default" ? key.Name : $"{key.Store}/{key.Name}";
 
     private static string Period(KeyDescription key) => string.Create(
         CultureInfo.InvariantCulture,
