@@ -45,7 +45,7 @@ public sealed class IntegrityTests
         Assert.Equal(tag, Assert.Single(status.GetProperty("quarantine").GetProperty("tags").EnumerateArray()).GetString());
         Assert.Contains($"key in quarantine\t{tag}", (await host.KmsctlAsync("status")).Output, StringComparison.Ordinal);
         Finished doctor = await host.KmsctlAsync("doctor");
-        Assert.Equal(1, doctor.ExitCode);
+        Assert.Equal(21, doctor.ExitCode);
         Assert.Contains($"key {tag}\t", doctor.Output, StringComparison.Ordinal);
     }
 

@@ -17,6 +17,9 @@ internal static class Text
 
     public static string? Of(int? number) => number?.ToString(CultureInfo.InvariantCulture);
 
+    /// <summary>So many of a thing whose plural ends in s.</summary>
+    public static string Count(long number, string noun) => $"{Of(number)} {noun}{(number == 1 ? string.Empty : "s")}";
+
     /// <summary>Control and formatting characters (tabs, escapes, line ends, reversed writing) become <c>\uXXXX</c>.</summary>
     public static string Clean(string text)
     {
