@@ -63,7 +63,7 @@ public sealed class CommandTests
         await using FakeDaemon daemon = OneKey.Start();
         Run run = await Console.RunAsync(daemon, "key", "create", "mail");
         Assert.Equal(12, run.ExitCode);
-        Assert.Equal("kmsctl: You may not do that. Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).\n", run.Errors);
+        Assert.Equal("kmsctl: You may not do that. A manager of the store may; he or an operator can make you one: kmsctl member add.\n", run.Errors);
     }
 
     [Fact]

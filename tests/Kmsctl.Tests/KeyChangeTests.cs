@@ -23,6 +23,15 @@ public sealed class KeyChangeTests
     }
 
     [Fact]
+    public async Task Advice_names_commands()
+    {
+        await using var key = new ManagedKey { Advice = "Reencrypt (crypto.reencrypt), then disable version 1 (versions.disable)." };
+        Run run = await Console.RunAsync(key.Daemon, "key", "rotate", "mail");
+        Assert.EndsWith("advice\tReencrypt (kmsctl reencrypt), then disable version 1 (kmsctl version disable).\n", run.Text, StringComparison.Ordinal);
+        Assert.Contains("(crypto.reencrypt)", (await Console.RunAsync(key.Daemon, "key", "rotate", "mail", "--json")).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task An_empty_memo_removes_it()
     {
         await using var key = new ManagedKey();

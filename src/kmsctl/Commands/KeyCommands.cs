@@ -135,7 +135,7 @@ internal static class KeyCommands
                 sheet.Add("warning", warning);
             }
 
-            sheet.AddIfKnown("advice", key.Advice);
+            sheet.AddIfKnown("advice", key.Advice is { } advice ? CommandWords.Translate(advice) : null);
 
             return sheet;
         });

@@ -141,6 +141,6 @@ internal static class NotificationCommands
     private static string[] Cells(NotificationDescription notice) =>
     [
         Text.Of(notice.Sequence), Text.Of(notice.At), notice.Kind, notice.Store ?? Text.None, notice.KeyName ?? Text.None, notice.Key ?? Text.None,
-        notice.By ?? "kmsd", notice.Detail ?? Text.None,
+        notice.By ?? "kmsd", notice.Detail is { } detail ? CommandWords.Translate(detail) : Text.None,
     ];
 }
