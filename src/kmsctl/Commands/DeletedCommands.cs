@@ -64,17 +64,22 @@ internal static class DeletedCommands
         "history", "Show who did what with a deleted key, newest first. Each look is itself recorded.",
         async session =>
         {
+            string? operation = HistoryOptions.OperationOf(session);
+            string? principal = HistoryOptions.PrincipalOf(session);
             HistoryPages pages = new(async (limit, before) => (await session.Client.ReadDeletedKeyHistoryAsync(
                 new DeletedKeyHistoryRequest
                 {
                     Tag = session.Get(s_tag),
                     Limit = limit,
                     Before = before,
-                    Operation = session.Get(HistoryOptions.Operation),
-                    Principal = session.Get(HistoryOptions.Principal),
+                    Operation = operation,
+                    Principal = principal,
                 },
                 session.CancellationToken)).Entries);
-            HistoryCommands.Write(session, await pages.ReadNewestAsync(session.Get(HistoryOptions.Limit) ?? 100, session.Get(HistoryOptions.Before)));
+            List<HistoryEntryDescription> newest = await pages.ReadNewestAsync(
+                session.Get(HistoryOptions.Limit) ?? HistoryOptions.DefaultLimit, session.Get(HistoryOptions.Before));
+            HistoryCommands.Write(session, newest);
+            await HistoryOptions.TellWhatIsLeftAsync(session, newest);
         },
         s_tag, HistoryOptions.Limit, HistoryOptions.Before, HistoryOptions.Operation, HistoryOptions.Principal);
 

@@ -10,8 +10,6 @@ namespace Kmsctl.Commands;
 /// <summary>Who did what: read, followed, verified, exported.</summary>
 internal static class HistoryCommands
 {
-    private const int DefaultLimit = 100;
-
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     private static readonly Argument<string?> s_key = new("KEY")
@@ -118,6 +116,8 @@ internal static class HistoryCommands
             subject = new ListHistoryRequest { Key = key.Tag };
         }
 
+        string? operation = HistoryOptions.OperationOf(session);
+        string? principal = HistoryOptions.PrincipalOf(session);
         HistoryPages pages = new(async (limit, before) => (await session.Client.ListHistoryAsync(
             new ListHistoryRequest
             {
@@ -126,12 +126,12 @@ internal static class HistoryCommands
                 Scope = subject.Scope,
                 Limit = limit,
                 Before = before,
-                Operation = session.Get(HistoryOptions.Operation),
-                Principal = session.Get(HistoryOptions.Principal),
+                Operation = operation,
+                Principal = principal,
             },
             session.CancellationToken)).Entries);
         List<HistoryEntryDescription> newest = await pages.ReadNewestAsync(
-            session.Get(HistoryOptions.Limit) ?? DefaultLimit, session.Get(HistoryOptions.Before));
+            session.Get(HistoryOptions.Limit) ?? HistoryOptions.DefaultLimit, session.Get(HistoryOptions.Before));
         if (follows)
         {
             await FollowAsync(session, pages, newest);
@@ -139,6 +139,7 @@ internal static class HistoryCommands
         else
         {
             Write(session, newest);
+            await HistoryOptions.TellWhatIsLeftAsync(session, newest);
         }
     }
 
@@ -236,30 +237,4 @@ internal static class HistoryCommands
         entry.Pid is long pid ? Text.Of(pid) : Text.None, entry.KeyVersion is long version ? Text.Of(version) : Text.None, Text.Of(entry.Count),
         entry.Key ?? Text.None, entry.Detail ?? Text.None,
     ];
-}
-
-/// <summary>How entries are picked; for keys that are there and for deleted ones.</summary>
-internal static class HistoryOptions
-{
-    public static Option<int?> Limit { get; } = new("--limit")
-    {
-        Description = "How many at most; default 100.",
-        HelpName = "N",
-        Validators =
-        {
-            result =>
-            {
-                if (result.Tokens is [{ Value: var text }] && (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int limit) || limit < 1))
-                {
-                    result.AddError("--limit is a whole number from 1 on");
-                }
-            },
-        },
-    };
-
-    public static Option<long?> Before { get; } = new("--before") { Description = "Only entries with a smaller sequence number: the last one of the page before.", HelpName = "SEQUENCE" };
-
-    public static Option<string?> Operation { get; } = new("--operation") { Description = "Only this operation, such as crypto.decrypt or rotation.automatic.", HelpName = "OPERATION" };
-
-    public static Option<string?> Principal { get; } = new("--principal") { Description = "Only of this principal.", HelpName = "PRINCIPAL" };
 }
