@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Kmsctl.Tests;
 
@@ -34,9 +35,38 @@ public sealed class HistoryCommandTests : IDisposable
         await using var records = new RecordsDaemon();
         records.Record(6, 6);
         Run run = await Console.RunOnTerminalAsync(records.Daemon, "history", "mail");
-        Assert.Contains("History", run.Text, StringComparison.Ordinal);
-        Assert.Contains("\u2502 6 ", run.Text, StringComparison.Ordinal);
+        Assert.Contains("History, 2026", run.Text, StringComparison.Ordinal);
+        Assert.Matches("6 +11-24 01:02:03 +crypto.decrypt +invalidCiphertext +unit:a.service +2 ", run.Text);
         Assert.Contains("operation", run.Text, StringComparison.Ordinal);
+    }
+
+    /// <summary>80 columns are what a terminal has that nobody widened; programs have lines and JSON.</summary>
+    [Theory]
+    [InlineData("history mail", false)]
+    [InlineData("history --store acme", true)]
+    public async Task On_a_terminal_of_80_columns_nothing_but_details_is_broken_up(string line, bool namesKey)
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(5, 6);
+        Run run = await Console.RunOnTerminalAsync(records.Daemon, 80, line.Split(' '));
+        string[] lines = [.. run.Text.Split('\n').Select(text => Regex.Replace(text.TrimEnd('\r'), "\u001b\\[[0-9;?]*[a-zA-Z]", ""))];
+        Assert.All(lines, text => Assert.True(text.Length <= 80, text));
+        string tag = namesKey ? " +001122…" : "";
+        Assert.Contains(lines, text => Regex.IsMatch(text, $"5 +11-24 01:02:03 +rotation.automatic +ok +kmsd +-{tag}$"));
+        Assert.Equal(namesKey, run.Text.Contains("001122", StringComparison.Ordinal));
+        Assert.DoesNotContain("4711", run.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_export_of_a_changed_database_is_written_and_ends_with_21()
+    {
+        await using var records = new RecordsDaemon { Database = "integrityFailure" };
+        records.Record(1, 2);
+        Run run = await Console.RunAsync(records.Daemon, "history", "export", Out);
+        Assert.Equal(21, run.ExitCode);
+        Assert.Contains("entries may not be as they were written", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(2, (await File.ReadAllLinesAsync(Out, Cancellation)).Length);
+        Assert.Equal(21, (await Console.RunAsync(records.Daemon, "history", "export")).ExitCode);
     }
 
     [Theory]
@@ -109,7 +139,7 @@ public sealed class HistoryCommandTests : IDisposable
         string[] methods =
         [
             .. api.Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal)).Select(line => line.Split('|')[1])
-                .SelectMany(cell => System.Text.RegularExpressions.Regex.Matches(cell, "`([a-zA-Z]+[.][a-zA-Z]+)`(?! ○)").Select(match => match.Groups[1].Value)).Distinct()
+                .SelectMany(cell => Regex.Matches(cell, "`([a-zA-Z]+[.][a-zA-Z]+)`(?! ○)").Select(match => match.Groups[1].Value)).Distinct()
                 .Where(name => name.Split('.')[0] is not ("rpc" or "grant" or "key" or "version" or "use" or "custody")),
         ];
         Assert.True(methods.Length > 45, string.Join(' ', methods));
@@ -195,6 +225,8 @@ public sealed class HistoryCommandTests : IDisposable
         Run run = await Console.RunAsync(records.Daemon, "history", "verify");
         Assert.Equal((1, "as it was written\tno\nentries read\t42\nfirst bad entry\t42\n"), (run.ExitCode, run.Text));
         Assert.Contains("entry 42 was changed, is missing, or was erased without a purge", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("docs/operations.md, \"A history that isn't as it was written\"", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("\n#### A history that isn't as it was written\n", await File.ReadAllTextAsync(Path.Combine(Root(), "docs", "operations.md"), Cancellation), StringComparison.Ordinal);
         Run json = await Console.RunAsync(records.Daemon, "history", "verify", "--json");
         Assert.Equal((1, """{"ok":false,"entries":42,"firstBad":42}""" + "\n"), (json.ExitCode, json.Text));
     }

@@ -8,8 +8,6 @@ namespace Kmsctl.Commands;
 /// <summary>Has the daemon copy its database. For operators.</summary>
 internal static class BackupCommand
 {
-    private const string IntegrityFailure = "integrityFailure"; // In system.status.
-
     public static Command Make()
     {
         var name = new Argument<string?>("NAME")
@@ -40,7 +38,7 @@ internal static class BackupCommand
 
                 // A backup that can't be put back looks as good as any other, and the clean-up removes those that can.
                 StatusResult status = await session.Client.GetStatusAsync(session.CancellationToken);
-                if (status.Database == IntegrityFailure)
+                if (status.Database == DatabaseState.IntegrityFailure)
                 {
                     throw new CommandException(
                         ExitCode.Integrity,

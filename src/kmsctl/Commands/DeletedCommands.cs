@@ -78,7 +78,7 @@ internal static class DeletedCommands
                 session.CancellationToken)).Entries);
             List<HistoryEntryDescription> newest = await pages.ReadNewestAsync(
                 session.Get(HistoryOptions.Limit) ?? HistoryOptions.DefaultLimit, session.Get(HistoryOptions.Before));
-            HistoryCommands.Write(session, newest);
+            HistoryCommands.Write(session, newest, isOfOneKey: true);
             await HistoryOptions.TellWhatIsLeftAsync(session, newest);
         },
         s_tag, HistoryOptions.Limit, HistoryOptions.Before, HistoryOptions.Operation, HistoryOptions.Principal);
@@ -96,7 +96,7 @@ internal static class DeletedCommands
                 {
                     await Question.TellAsync(string.Create(
                         CultureInfo.InvariantCulture,
-                        $"Key '{key.Name}' of '{key.Store}', deleted on {Text.Of(key.DeletedAt)}, {key.UsageCount} uses; kept until {Text.Of(key.PurgeAt)}."));
+                        $"Key '{key.Name}' of '{key.Store}', deleted on {Text.Of(key.DeletedAt)}, {Text.Count(key.UsageCount, "use")}; kept until {Text.Of(key.PurgeAt)}."));
                 }
 
                 await Question.TellAsync("Purging erases its name, dates, counts, last grants and its part of the history. Backups may still hold them.");

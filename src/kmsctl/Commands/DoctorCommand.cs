@@ -9,8 +9,6 @@ namespace Kmsctl.Commands;
 /// <summary>Looks for rights of those who aren't there any more, for stores that nobody manages, and for what the daemon finds wrong with itself.</summary>
 internal static class DoctorCommand
 {
-    private const string IntegrityFailure = "integrityFailure"; // As the status says it.
-
     public static Command Make() => Session.Command(
         "doctor",
         "Look for grants and members whose account, group or unit isn't on this host (any more), for stores without a manager, and for what the daemon finds wrong with itself (operators see it by name): exits with 0 if there is nothing, with 21 if the database was changed from outside, else with 1.",
@@ -36,7 +34,7 @@ internal static class DoctorCommand
         });
 
     private static bool IsForged(DoctorReport report) =>
-        report.Quarantine is not null || report.KeysInQuarantine > 0 || report.Database == IntegrityFailure;
+        report.Quarantine is not null || report.KeysInQuarantine > 0 || report.Database == DatabaseState.IntegrityFailure;
 
     /// <summary>How much was looked at, and what not, and why.</summary>
     private static IEnumerable<string> Scope(DoctorReport report)
@@ -75,11 +73,11 @@ internal static class DoctorCommand
         {
             yield return $"{Text.Count(report.KeysInQuarantine, "key")} in quarantine: what is stored of {(report.KeysInQuarantine == 1 ? "it" : "them")} was changed from outside. Tell an operator; 'kmsctl status' tells him what to do.";
         }
-        else if (report.Database == IntegrityFailure)
+        else if (report.Database == DatabaseState.IntegrityFailure)
         {
             yield return report.Weaknesses is null
                 ? "The daemon's database was changed from outside. Tell an operator; 'kmsctl status' tells him what was."
-                : "The database was changed from outside: find out who wrote to it; docs/operations.md, \"History\", says what to do.";
+                : "The database was changed from outside: find out who wrote to it; docs/operations.md, \"A history that isn't as it was written\", says what to do.";
         }
         else if (report.Degraded)
         {

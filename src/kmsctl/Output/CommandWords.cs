@@ -72,7 +72,7 @@ internal static partial class CommandWords
         said = DisabledVersion().Replace(said, "$1 is $2; enable it to use it (kmsctl version list, kmsctl version enable).");
         said = said
             .Replace("Encrypt long data with a data key (crypto.createDataKey).", "For more, use 'kmsctl file encrypt'.", StringComparison.Ordinal)
-            .Replace("as confirmName", "without the store: --confirm-name NAME", StringComparison.Ordinal);
+            .Replace("as confirmName", "by --confirm-name NAME", StringComparison.Ordinal);
         return Method().Replace(said, match => s_commands.TryGetValue(match.Value, out string? command) ? $"kmsctl {command}" : match.Value);
     }
 
