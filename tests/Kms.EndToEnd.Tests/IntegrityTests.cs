@@ -45,8 +45,12 @@ public sealed class IntegrityTests
         Assert.Equal(tag, Assert.Single(status.GetProperty("quarantine").GetProperty("tags").EnumerateArray()).GetString());
         Assert.Contains($"key in quarantine\t{tag}", (await host.KmsctlAsync("status")).Output, StringComparison.Ordinal);
         Finished doctor = await host.KmsctlAsync("doctor");
-        Assert.Equal(1, doctor.ExitCode);
+        Assert.Equal(21, doctor.ExitCode);
         Assert.Contains($"key {tag}\t", doctor.Output, StringComparison.Ordinal);
+        Finished list = await host.KmsctlAsync("key", "list");
+        Assert.Equal(21, list.ExitCode);
+        Assert.Contains("bystander", list.Output, StringComparison.Ordinal);
+        Assert.Contains("may be forged: ", list.Error, StringComparison.Ordinal);
     }
 
     /// <summary>Rows that were added, removed or named otherwise, or whose codes were replaced, aren't the set that the database's head vouches for.</summary>

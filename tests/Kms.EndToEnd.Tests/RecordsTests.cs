@@ -37,6 +37,10 @@ public sealed class RecordsTests
         Finished bad = await host.KmsctlAsync("history", "verify");
         Assert.Equal(1, bad.ExitCode);
         Assert.Contains("entry 1100 was changed", bad.Error, StringComparison.Ordinal);
+        Assert.Equal(21, (await host.KmsctlAsync("history", "export", Path.Combine(host.Path, "changed.jsonl"))).ExitCode);
+        Finished doctor = await host.KmsctlAsync("doctor");
+        Assert.Equal(21, doctor.ExitCode);
+        Assert.Contains("the service\t-\t-\thistory: entry 1100 ", doctor.Output, StringComparison.Ordinal);
         _ = await daemon.StopAsync();
         Finished offline = await Shell.RunAsync(Repository.Kmsd, ["history", "verify", "--config", host.Configuration], host.Environment);
         Assert.Equal(65, offline.ExitCode);

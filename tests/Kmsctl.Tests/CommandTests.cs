@@ -63,7 +63,7 @@ public sealed class CommandTests
         await using FakeDaemon daemon = OneKey.Start();
         Run run = await Console.RunAsync(daemon, "key", "create", "mail");
         Assert.Equal(12, run.ExitCode);
-        Assert.Equal("kmsctl: You may not do that. Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).\n", run.Errors);
+        Assert.Equal("kmsctl: You may not do that. A manager of the store may; he or an operator can make you one: kmsctl member add.\n", run.Errors);
     }
 
     [Fact]
@@ -83,7 +83,7 @@ public sealed class CommandTests
         await using FakeDaemon daemon = OneKey.Start();
         Run run = await Console.RunOnTerminalAsync(daemon, "key", "list");
         Assert.Contains("2 keys", run.Text, StringComparison.Ordinal);
-        Assert.Contains("\u2502 mail", run.Text, StringComparison.Ordinal);
+        Assert.Contains("mail  ", run.Text, StringComparison.Ordinal);
         Run show = await Console.RunOnTerminalAsync(daemon, "key", "show", "mail");
         Assert.Contains("[red]x[/]\\u001B]0;title", show.Text, StringComparison.Ordinal);
     }
@@ -114,6 +114,38 @@ public sealed class CommandTests
         Assert.Equal("AES256-GCM96", call.Text("type"));
         Assert.False(call.Params.TryGetProperty("store", out _));
     }
+
+    [Theory]
+    [InlineData("acme/mail", """{"name":"mail","type":"AES256-GCM96","store":"acme"}""")]
+    [InlineData("acme/mail --store acme", """{"name":"mail","type":"AES256-GCM96","store":"acme"}""")]
+    [InlineData("mail --store acme", """{"name":"mail","type":"AES256-GCM96","store":"acme"}""")]
+    [InlineData("a/b/c", """{"name":"a/b/c","type":"AES256-GCM96"}""")]
+    public async Task A_new_key_is_named_as_others_are(string name, string parameters)
+    {
+        await using FakeDaemon daemon = OneKey.Start();
+        _ = await Console.RunAsync(daemon, ["key", "create", .. name.Split(' ')]);
+        Assert.Equal(parameters, Assert.Single(daemon.Received).Params.GetRawText());
+    }
+
+    [Fact]
+    public async Task A_new_key_in_two_stores_is_refused()
+    {
+        Run run = await Console.RunAsync(null, "key", "create", "acme/mail", "--store", "shop");
+        Assert.Equal((64, "kmsctl: 'acme/mail' is in 'acme', but --store says 'shop'; leave one of them out.\n"), (run.ExitCode, run.Errors));
+    }
+
+    /// <summary>80 columns are what a terminal has that nobody widened.</summary>
+    [Fact]
+    public async Task The_list_of_keys_fits_a_terminal_of_80_columns()
+    {
+        await using FakeDaemon daemon = OneKey.Start();
+        Run run = await Console.RunOnTerminalAsync(daemon, 80, "key", "list");
+        Assert.All(run.Text.Split('\n'), line => Assert.True(Visible(line).Length <= 80, line));
+        Assert.Matches("mail +enabled +2026-11-24 01:02 +AES256-GCM96 +2 +3 +90 d", Visible(run.Text));
+        Assert.DoesNotContain(OneKey.Tag[..8], run.Text, StringComparison.Ordinal);
+    }
+
+    private static string Visible(string text) => System.Text.RegularExpressions.Regex.Replace(text.Replace("\r", "", StringComparison.Ordinal), "\u001b\\[[0-9;?]*[a-zA-Z]", "");
 
     [Fact]
     public async Task Without_grants_none_are_sent()

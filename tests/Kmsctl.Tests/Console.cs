@@ -20,9 +20,11 @@ internal static partial class Console
         FinishAsync(Start(daemon, arguments), input);
 
     /// <summary>Standard output is a terminal of <c>script</c>(1), 200 columns wide.</summary>
-    public static Task<Run> RunOnTerminalAsync(FakeDaemon? daemon, params string[] arguments) =>
+    public static Task<Run> RunOnTerminalAsync(FakeDaemon? daemon, params string[] arguments) => RunOnTerminalAsync(daemon, 200, arguments);
+
+    public static Task<Run> RunOnTerminalAsync(FakeDaemon? daemon, int columns, params string[] arguments) =>
         FinishAsync(
-            Start(daemon, "script", ["-qec", $"stty cols 200; {Host} {Program} {string.Join(' ', arguments)}", "/dev/null"]), []);
+            Start(daemon, "script", ["-qec", $"stty cols {columns}; {Host} {Program} {string.Join(' ', arguments)}", "/dev/null"]), []);
 
     /// <summary>The system calls named, a line each, with the paths of their files (<c>strace -y</c>).</summary>
     public static async Task<string[]> TraceAsync(FakeDaemon? daemon, string calls, params string[] arguments)

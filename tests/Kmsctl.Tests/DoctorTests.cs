@@ -81,20 +81,20 @@ public sealed class DoctorTests
     [Fact]
     public async Task An_operator_looks_at_the_members_of_every_store()
     {
-        await using FakeDaemon daemon = Start(keys: 0, isOperator: true, members: [(NoUser, null, "user")], grants: null);
+        await using FakeDaemon daemon = Start(keys: 0, isOperator: true, members: [(NoUser, null, "user"), ("uid:0", "root", "manager")], grants: null);
         Run run = await Console.RunAsync(daemon, "doctor");
         Assert.Equal(1, run.ExitCode);
         Assert.Equal(["default", "shop"], daemon.Received.Where(call => call.Method == "members.list").Select(call => call.Text("store")));
     }
 
     [Fact]
-    public async Task What_is_in_quarantine_is_named_with_what_to_do_and_it_ends_with_1()
+    public async Task What_is_in_quarantine_is_named_with_what_to_do_and_it_ends_with_21()
     {
         await using FakeDaemon daemon = Start(
             keys: 0, isOperator: true, members: [("uid:0", "root", "manager")], grants: null,
             quarantine: $$"""{"keys":101,"tags":["{{Tag}}"],"stores":["sh\u001bop"]}""");
         Run run = await Console.RunAsync(daemon, "doctor");
-        Assert.Equal(1, run.ExitCode);
+        Assert.Equal(21, run.ExitCode);
         Assert.Equal(
             [
                 "store sh\\u001Bop\t-\t-\tin quarantine, so not served: what is stored of it was changed from outside",
@@ -104,13 +104,76 @@ public sealed class DoctorTests
         Assert.EndsWith(
             "kmsctl: 101 keys and 1 store in quarantine: find out who wrote to the database, and put it back from a backup (kmsd restore FILE).\n", run.Errors, StringComparison.Ordinal);
         Run json = await Console.RunAsync(daemon, "doctor", "--json");
-        Assert.Equal(1, json.ExitCode);
+        Assert.Equal(21, json.ExitCode);
         Assert.Equal(Tag, JsonElement.Parse(json.Text).GetProperty("quarantine").GetProperty("tags")[0].GetString());
 
         Run status = await Console.RunAsync(daemon, "status");
         Assert.Equal(0, status.ExitCode);
         Assert.Contains($"keys in quarantine\t101\nkey in quarantine\t{Tag}\nstore in quarantine\tsh\\u001Bop\n", status.Text, StringComparison.Ordinal);
         Assert.Contains(Tag, (await Console.RunAsync(daemon, "status", "--json")).Text, StringComparison.Ordinal);
+    }
+
+    /// <summary>A timer that looks at the exit alone must hear of it.</summary>
+    [Theory]
+    [InlineData("degraded", "integrityFailure", "history: entry 7 isn't as it was written.", 21)]
+    [InlineData("degraded", "ok", "root: the root key is past its rotation date.", 1)]
+    [InlineData("ok", "ok", "token: SoftHSM keeps its keys in files of this host.", 0)]
+    public async Task What_the_status_calls_weak_is_printed_and_ends_it_by_what_it_is(string status, string database, string weakness, int exitCode)
+    {
+        await using FakeDaemon daemon = Start(
+            keys: 0, isOperator: true, members: [("uid:0", "root", "manager")], grants: null, state: (status, database, [weakness]));
+        Run run = await Console.RunAsync(daemon, "doctor");
+        Assert.Equal((exitCode, $"the service\t-\t-\t{weakness}\n"), (run.ExitCode, run.Text));
+        Run json = await Console.RunAsync(daemon, "doctor", "--json");
+        Assert.Equal(exitCode, json.ExitCode);
+        Assert.Equal(weakness, JsonElement.Parse(json.Text).GetProperty("weaknesses")[0].GetString());
+    }
+
+    [Fact]
+    public async Task Who_is_no_operator_hears_that_the_database_was_changed_and_whom_to_tell()
+    {
+        await using FakeDaemon daemon = Start(
+            keys: 0, isOperator: false, members: [("uid:0", "root", "manager")], grants: null, state: ("degraded", "integrityFailure", null));
+        Run run = await Console.RunAsync(daemon, "doctor");
+        Assert.Equal(21, run.ExitCode);
+        Assert.Contains("was changed from outside. Tell an operator", run.Errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>Nobody hides its grants: nobody may have them.</summary>
+    [Fact]
+    public async Task A_key_in_quarantine_doesnt_hide_its_grants_and_ends_with_21()
+    {
+        await using FakeDaemon daemon = Start(keys: 1, isOperator: false, members: [("uid:0", "root", "manager")], grants: null, areServed: false);
+        Run run = await Console.RunAsync(daemon, "doctor");
+        Assert.Equal(21, run.ExitCode);
+        Assert.DoesNotContain("hide", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("1 key in quarantine: what is stored of it was changed from outside.", run.Errors, StringComparison.Ordinal);
+        var report = JsonElement.Parse((await Console.RunAsync(daemon, "doctor", "--json")).Text);
+        Assert.Equal((1, 1), (report.GetProperty("keysInQuarantine").GetInt32(), report.GetProperty("keysNotLookedAt").GetInt32()));
+    }
+
+    [Fact]
+    public async Task An_operator_hears_how_many_keys_he_doesnt_see()
+    {
+        await using FakeDaemon daemon = Start(keys: 1, isOperator: true, members: [("uid:0", "root", "manager")], grants: [], state: ("ok", "ok", []));
+        Run run = await Console.RunAsync(daemon, "doctor");
+        Assert.Equal(0, run.ExitCode);
+        Assert.Contains("Looked at the grants of 1 key and", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("4 keys more are hidden from operators", run.Errors, StringComparison.Ordinal);
+        var report = JsonElement.Parse((await Console.RunAsync(daemon, "doctor", "--json")).Text);
+        Assert.Equal((4, 4), (report.GetProperty("keysNotSeen").GetInt32(), report.GetProperty("keysNotLookedAt").GetInt32()));
+    }
+
+    [Fact]
+    public async Task A_store_that_nobody_manages_is_found()
+    {
+        await using FakeDaemon daemon = Start(keys: 0, isOperator: true, members: [("uid:0", "root", "user")], grants: null);
+        Run run = await Console.RunAsync(daemon, "doctor");
+        Assert.Equal(1, run.ExitCode);
+        Assert.Equal(
+            ["store default\t-\t-\tnobody manages it: nobody can make keys in it", "store shop\t-\t-\tnobody manages it: nobody can make keys in it"],
+            run.Text.TrimEnd().Split('\n'));
+        Assert.Contains("2 stores without a manager. An operator names one: kmsctl member add STORE PRINCIPAL manager.", run.Errors, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -189,13 +252,18 @@ public sealed class DoctorTests
     /// <summary>A daemon with a store <c>shop</c>, whose keys all have the same grants; null: the caller may not see them.</summary>
     private static FakeDaemon Start(
         int keys, bool isOperator, (string Principal, string? Display, string Role)[]? members, (string Principal, string? Display, string Role)[]? grants,
-        string? quarantine = null) => new(call =>
+        string? quarantine = null, (string Status, string Database, string[]? Weaknesses)? state = null, bool areServed = true) => new(call =>
     {
+        (string status, string database, string[]? weaknesses) = state ?? ("ok", "ok", null);
+        string said = (quarantine is null ? "" : $",\"quarantine\":{quarantine}")
+            + (weaknesses is null ? "" : $",\"weaknesses\":[{string.Join(',', weaknesses.Select(each => $"\"{each}\""))}]");
         string? result = call.Method switch
         {
             "system.status" => $$"""
-                {"status":"ok","version":"1","token":"ok","database":"ok"{{(quarantine is null ? "" : $",\"quarantine\":{quarantine}")}}}
+                {"status":"{{status}}","version":"1","token":"ok","database":"{{database}}"{{said}}}
                 """,
+            "system.metrics" when isOperator =>
+                """{"text":"# TYPE kmsd_keys gauge\nkmsd_keys{state=\"enabled\"} 3\nkmsd_keys{state=\"disabled\"} 2\nkmsd_keys{state=\"deleted\"} 7\n"}""",
             "stores.list" => $$"""
                 {"stores":[{{(isOperator ? $"{Store("default", "")}," : "")}}{{Store("shop", ",\"myRole\":\"manager\"")}}]}
                 """,
@@ -204,7 +272,9 @@ public sealed class DoctorTests
             "grants.list" when grants is not null => $$"""{"grants":[{{string.Join(',', grants.Select(each => Right(each, "grantedAt")))}}]}""",
             _ => null,
         };
-        return result is null
+        return result is null && call.Method == "grants.list" && !areServed
+            ? FakeDaemon.Error(call, """{"code":11,"message":"It isn't served.","data":{"reason":"integrityFailure"}}""")
+            : result is null
             ? FakeDaemon.Error(call, """{"code":2,"message":"You may not do that.","data":{"reason":"forbidden"}}""")
             : FakeDaemon.Result(call, result.ReplaceLineEndings(" "));
     });

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Kmsctl.Tests;
 
@@ -34,14 +35,45 @@ public sealed class HistoryCommandTests : IDisposable
         await using var records = new RecordsDaemon();
         records.Record(6, 6);
         Run run = await Console.RunOnTerminalAsync(records.Daemon, "history", "mail");
-        Assert.Contains("History", run.Text, StringComparison.Ordinal);
-        Assert.Contains("\u2502 6 ", run.Text, StringComparison.Ordinal);
+        Assert.Contains("History, 2026", run.Text, StringComparison.Ordinal);
+        Assert.Matches("6 +11-24 01:02:03 +crypto.decrypt +invalidCiphertext +unit:a.service +2 ", run.Text);
         Assert.Contains("operation", run.Text, StringComparison.Ordinal);
+    }
+
+    /// <summary>80 columns are what a terminal has that nobody widened; programs have lines and JSON.</summary>
+    [Theory]
+    [InlineData("history mail", false)]
+    [InlineData("history --store acme", true)]
+    public async Task On_a_terminal_of_80_columns_nothing_but_details_is_broken_up(string line, bool namesKey)
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(5, 6);
+        Run run = await Console.RunOnTerminalAsync(records.Daemon, 80, line.Split(' '));
+        string[] lines = [.. run.Text.Split('\n').Select(text => Regex.Replace(text.TrimEnd('\r'), "\u001b\\[[0-9;?]*[a-zA-Z]", ""))];
+        Assert.All(lines, text => Assert.True(text.Length <= 80, text));
+        string tag = namesKey ? " +001122…" : "";
+        Assert.Contains(lines, text => Regex.IsMatch(text, $"5 +11-24 01:02:03 +rotation.automatic +ok +kmsd +-{tag}$"));
+        Assert.Equal(namesKey, run.Text.Contains("001122", StringComparison.Ordinal));
+        Assert.DoesNotContain("4711", run.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_export_of_a_changed_database_is_written_and_ends_with_21()
+    {
+        await using var records = new RecordsDaemon { Database = "integrityFailure" };
+        records.Record(1, 2);
+        Run run = await Console.RunAsync(records.Daemon, "history", "export", Out);
+        Assert.Equal(21, run.ExitCode);
+        Assert.Contains("entries may not be as they were written", run.Errors, StringComparison.Ordinal);
+        Assert.Equal(2, (await File.ReadAllLinesAsync(Out, Cancellation)).Length);
+        Assert.Equal(21, (await Console.RunAsync(records.Daemon, "history", "export")).ExitCode);
     }
 
     [Theory]
     [InlineData("--store acme --limit 5 --before 9", """{"store":"acme","limit":5,"before":9}""")]
     [InlineData("--scope root --operation root.rotate", """{"scope":"root","limit":100,"operation":"root.rotate"}""")]
+    [InlineData("--store acme --operation encrypt", """{"store":"acme","limit":100,"operation":"crypto.encrypt"}""")]
+    [InlineData("mail --operation rotation.automatic", """{"key":"mail","limit":100,"operation":"rotation.automatic"}""")]
     [InlineData("a/b --principal uid:7 --limit 1000", """{"key":"a/b","limit":1000,"principal":"uid:7"}""")]
     public async Task What_is_asked_for_is_sent(string line, string parameters)
     {
@@ -61,6 +93,12 @@ public sealed class HistoryCommandTests : IDisposable
     [InlineData("mail --limit x")]
     [InlineData("mail --follow --before 3")]
     [InlineData("verify mail")]
+    [InlineData("mail --operation bogus.op")]
+    [InlineData("mail --operation bogus")]
+    [InlineData("mail --operation crypto.encrpyt")]
+    [InlineData("mail --operation root.")]
+    [InlineData("mail --principal gid:34")]
+    [InlineData("mail --principal group:backup")]
     public async Task What_makes_no_sense_is_64_and_asks_nothing(string line)
     {
         await using var records = new RecordsDaemon();
@@ -68,6 +106,49 @@ public sealed class HistoryCommandTests : IDisposable
         Assert.Equal(64, run.ExitCode);
         Assert.Matches("^kmsctl: [^\n]+\n$", run.Errors);
         Assert.Empty(records.Methods);
+    }
+
+    [Fact]
+    public async Task A_group_is_refused_since_nobody_asks_as_one()
+    {
+        await using var records = new RecordsDaemon();
+        Run run = await Console.RunAsync(records.Daemon, "deleted", "history", RecordsDaemon.Tag, "--principal", "gid:34");
+        Assert.Equal(64, run.ExitCode);
+        Assert.Contains("recorded by uid and unit", run.Errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(0, "", "No entries match.\n")]
+    [InlineData(99, "", "")]
+    [InlineData(100, "", "These are the newest 100; there may be more: --before 1 shows what is older, --limit N more at a time.\n")]
+    [InlineData(120, "--json", "These are the newest 100; there may be more: --before 21 shows what is older, --limit N more at a time.\n")]
+    [InlineData(120, "--limit 100", "")]
+    public async Task What_the_limit_left_out_is_told(int entries, string options, string told)
+    {
+        await using var records = new RecordsDaemon();
+        records.Record(1, entries);
+        Run run = await Console.RunAsync(records.Daemon, ["history", "--store", "acme", .. options.Split(' ', StringSplitOptions.RemoveEmptyEntries)]);
+        Assert.Equal((0, told), (run.ExitCode, run.Errors));
+    }
+
+    /// <summary>What the console refuses for an unknown name it must know: every method of the contract.</summary>
+    [Fact]
+    public async Task Every_operation_of_the_contract_may_be_asked_for()
+    {
+        string api = await File.ReadAllTextAsync(Path.Combine(Root(), "docs", "api.md"), Cancellation);
+        string[] methods =
+        [
+            .. api.Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal)).Select(line => line.Split('|')[1])
+                .SelectMany(cell => Regex.Matches(cell, "`([a-zA-Z]+[.][a-zA-Z]+)`(?! ○)").Select(match => match.Groups[1].Value)).Distinct()
+                .Where(name => name.Split('.')[0] is not ("rpc" or "grant" or "key" or "version" or "use" or "custody")),
+        ];
+        Assert.True(methods.Length > 45, string.Join(' ', methods));
+        await using var records = new RecordsDaemon();
+        foreach (string method in methods)
+        {
+            Run run = await Console.RunAsync(records.Daemon, "history", "mail", "--operation", method);
+            Assert.True(run.ExitCode == 0, $"{method}: {run.Errors}");
+        }
     }
 
     [Fact]
@@ -144,6 +225,8 @@ public sealed class HistoryCommandTests : IDisposable
         Run run = await Console.RunAsync(records.Daemon, "history", "verify");
         Assert.Equal((1, "as it was written\tno\nentries read\t42\nfirst bad entry\t42\n"), (run.ExitCode, run.Text));
         Assert.Contains("entry 42 was changed, is missing, or was erased without a purge", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("docs/operations.md, \"A history that isn't as it was written\"", run.Errors, StringComparison.Ordinal);
+        Assert.Contains("\n#### A history that isn't as it was written\n", await File.ReadAllTextAsync(Path.Combine(Root(), "docs", "operations.md"), Cancellation), StringComparison.Ordinal);
         Run json = await Console.RunAsync(records.Daemon, "history", "verify", "--json");
         Assert.Equal((1, """{"ok":false,"entries":42,"firstBad":42}""" + "\n"), (json.ExitCode, json.Text));
     }
@@ -205,6 +288,17 @@ public sealed class HistoryCommandTests : IDisposable
         Assert.Equal("precious", await File.ReadAllTextAsync(Out, Cancellation));
         Assert.Equal(0, (await Console.RunAsync(records.Daemon, "history", "export", Out, "--force")).ExitCode);
         Assert.Equal(RecordsDaemon.Exported(1) + "\n", await File.ReadAllTextAsync(Out, Cancellation));
+    }
+
+    private static string Root()
+    {
+        DirectoryInfo folder = new(AppContext.BaseDirectory);
+        while (!File.Exists(Path.Combine(folder.FullName, "Kms.sln")))
+        {
+            folder = folder.Parent!;
+        }
+
+        return folder.FullName;
     }
 
     private static IEnumerable<int> Numbers(string text) => text.Split('\n', StringSplitOptions.RemoveEmptyEntries)

@@ -23,6 +23,15 @@ public sealed class KeyChangeTests
     }
 
     [Fact]
+    public async Task Advice_names_commands()
+    {
+        await using var key = new ManagedKey { Advice = "Reencrypt (crypto.reencrypt), then disable version 1 (versions.disable)." };
+        Run run = await Console.RunAsync(key.Daemon, "key", "rotate", "mail");
+        Assert.EndsWith("advice\tReencrypt (kmsctl reencrypt), then disable version 1 (kmsctl version disable).\n", run.Text, StringComparison.Ordinal);
+        Assert.Contains("(crypto.reencrypt)", (await Console.RunAsync(key.Daemon, "key", "rotate", "mail", "--json")).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task An_empty_memo_removes_it()
     {
         await using var key = new ManagedKey();
@@ -62,14 +71,35 @@ public sealed class KeyChangeTests
     [Theory]
     [InlineData("delete", "keys.requestDeletion")]
     [InlineData("delete-now", "keys.deleteNow")]
-    public async Task Where_somebody_has_a_grant_the_name_is_typed_even_with_yes(string command, string method)
+    public async Task Where_somebody_has_a_grant_the_name_is_typed_and_with_yes_it_isnt_asked_for_in_a_pipe(string command, string method)
+    {
+        foreach (bool yes in new[] { false, true })
+        {
+            await using var key = new ManagedKey();
+            Run run = await Console.RunAsync(key.Daemon, "mail\n"u8.ToArray(), ["key", command, "mail", .. (string[])(yes ? ["--yes"] : [])]);
+            Assert.Equal((0, !yes), (run.ExitCode, run.Errors.Contains("Type the key's name", StringComparison.Ordinal)));
+            FakeCall call = key.Only(method);
+            Assert.Equal((ManagedKey.Tag, "mail"), (call.Text("key"), call.Text("confirmName")));
+        }
+    }
+
+    [Theory]
+    [InlineData("default/mail", "mail")]
+    [InlineData("other/mail", "other/mail")]
+    [InlineData("mail", "mail")]
+    public async Task The_name_that_confirms_may_say_the_keys_store(string given, string sent)
     {
         await using var key = new ManagedKey();
-        Run run = await Console.RunAsync(key.Daemon, "mail\n"u8.ToArray(), "key", command, "mail", "--yes");
-        Assert.Equal(0, run.ExitCode);
-        Assert.Contains("Type the key's name", run.Errors, StringComparison.Ordinal);
-        FakeCall call = key.Only(method);
-        Assert.Equal((ManagedKey.Tag, "mail"), (call.Text("key"), call.Text("confirmName")));
+        _ = await Console.RunAsync(key.Daemon, "key", "delete", "mail", "--yes", "--confirm-name", given);
+        Assert.Equal(sent, key.Only("keys.requestDeletion").Text("confirmName"));
+    }
+
+    [Fact]
+    public async Task What_is_still_to_be_destroyed_isnt_called_deleted()
+    {
+        await using var key = new ManagedKey { DeleteAt = "2099-11-29T00:00:00.000Z" };
+        Run run = await Console.RunAsync(key.Daemon, "key", "show", "mail");
+        Assert.Contains("to be destroyed at\t2099-11-29T00:00:00Z\n", run.Text, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -18,6 +18,10 @@ internal sealed class ManagedKey : IAsyncDisposable
 
     public bool HasGrants { get; init; } = true;
 
+    public string Advice { get; init; } = "Reencrypt, then disable version 1.";
+
+    public string? DeleteAt { get; init; }
+
     public IEnumerable<string> Methods => Daemon.Received.Select(call => call.Method);
 
     public static string Seal(int version, byte[] plaintext) =>
@@ -27,13 +31,13 @@ internal sealed class ManagedKey : IAsyncDisposable
 
     public ValueTask DisposeAsync() => Daemon.DisposeAsync();
 
-    private static string Key(string state) =>
+    private string Key(string state) =>
         $$"""
         {"tag":"{{Tag}}","name":"mail","store":"default","type":"AES256-GCM96","protection":"software","state":"{{state}}",
         "memo":"","currentVersion":2,"createdAt":"2026-11-23T05:42:00.000Z",
         "stateChangedAt":"2026-11-23T05:42:00.000Z","rotationPeriodDays":90,"nextRotationAt":"2027-02-21T05:42:00.000Z",
-        "usageCount":3,"lastUsedAt":"2026-11-24T01:02:03.000Z","myRoles":["manager"],
-        "advice":"Reencrypt, then disable version 1.","warnings":["Over a year."]}
+        {{(DeleteAt is null ? "" : $"\"deleteAt\":\"{DeleteAt}\",")}}"usageCount":3,"lastUsedAt":"2026-11-24T01:02:03.000Z","myRoles":["manager"],
+        "advice":"{{Advice}}","warnings":["Over a year."]}
         """;
 
     private static string Version(long version, string state) =>

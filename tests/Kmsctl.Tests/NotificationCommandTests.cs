@@ -28,7 +28,10 @@ public sealed class NotificationCommandTests : IDisposable
         Assert.Equal(0, records.Acknowledged);
         using var json = JsonDocument.Parse((await Console.RunAsync(records.Daemon, "notifications", "--json")).Text);
         Assert.Equal(4, json.RootElement.GetProperty("notifications").GetArrayLength());
-        Assert.Contains("\u2502 root.due", (await Console.RunOnTerminalAsync(records.Daemon, "notifications")).Text, StringComparison.Ordinal);
+        string table = (await Console.RunOnTerminalAsync(records.Daemon, 80, "notifications")).Text;
+        Assert.Matches("2 +2026-11-24 01:02 +root.due +- +kmsd *\r", table);
+        Assert.Matches("1 +2026-11-24 01:02 +key.rotated +mail +uid:0\\s+Reencrypt;", table);
+        Assert.DoesNotContain(RecordsDaemon.Tag[..8], table, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -183,9 +183,17 @@ public sealed class OperatorCommandTests : IDisposable
     [Theory]
     [InlineData("""{"code":1,"message":"Gone.","data":{"reason":"notFound","subject":"key"}}""", "Gone. See 'kmsctl key list' and 'kmsctl whoami' for what you may use.")]
     [InlineData("""{"code":1,"message":"There is no such key.","data":{"reason":"notFound"}}""", "There is no such key.")]
-    [InlineData("""{"code":3,"message":"It rests.","data":{"reason":"invalidState","subject":"key"}}""", "It rests. See 'kmsctl key show'.")]
+    [InlineData("""{"code":3,"message":"It rests.","data":{"reason":"invalidState","subject":"key"}}""", "It rests. See 'kmsctl key show' and 'kmsctl version list'.")]
     [InlineData("""{"code":3,"message":"The key 'mail' rests.","data":{"reason":"invalidState","subject":"something later"}}""", "The key 'mail' rests.")]
-    [InlineData("""{"code":2,"message":"Only operators may do this.","data":{"reason":"forbidden"}}""", "Only operators may do this. Ask a manager of the key for a role on it (kmsctl grant add), or an operator for one in the store (kmsctl member add).")]
+    [InlineData("""{"code":2,"message":"Only operators may do this.","data":{"reason":"forbidden"}}""", "Only operators may do this.")]
+    [InlineData("""{"code":2,"message":"Others may.","data":{"reason":"forbidden","requiredRole":"something later"}}""", "Others may.")]
+    [InlineData("""{"code":3,"message":"It is pendingDeletion; to use it, call its deletion off (keys.cancelDeletion) and enable it (keys.enable).","data":{"reason":"invalidState","subject":"key"}}""", "It is pendingDeletion; to use it, call its deletion off (kmsctl key undelete) and enable it (kmsctl key enable).")]
+    [InlineData("""{"code":3,"message":"It is disabled; enable it to use it (versions.list, versions.enable).","data":{"reason":"invalidState","subject":"key"}}""", "It is disabled; enable it to use it (kmsctl version list, kmsctl version enable).")]
+    [InlineData("""{"code":3,"message":"The key 'mail' is pendingDeletion; cancel its deletion first (keys.cancelDeletion).","data":{"reason":"invalidState","subject":"key"}}""", "The key 'mail' is pendingDeletion; cancel its deletion first (kmsctl key undelete).")]
+    [InlineData("""{"code":11,"message":"Entry 7 of the history isn't as it was written; an operator should run history.verify.","data":{"reason":"integrityFailure"}}""", "Entry 7 of the history isn't as it was written; an operator should run kmsctl history verify.")]
+    [InlineData("""{"code":7,"message":"3 grants stand on it; to delete it nevertheless, give its name as confirmName.","data":{"reason":"confirmationRequired"}}""", "3 grants stand on it; to delete it nevertheless, give its name as --confirm-name.")]
+    [InlineData("""{"code":5,"message":"The plaintext is longer than 9 bytes. Encrypt long data with a data key (crypto.createDataKey).","data":{"reason":"tooLarge"}}""", "The plaintext is longer than 9 bytes. Encrypt long data with a data key (kmsctl data-key).")]
+    [InlineData("""{"code":10,"message":"See /srv/keys.list or unit keys.list.service.","data":{"reason":"storageUnavailable"}}""", "See /srv/keys.list or unit keys.list.service. Tell the operator; the daemon's journal says more (journalctl -u kmsd).")]
     [InlineData("""{"code":8,"message":"There are too many.","data":{"reason":"limitExceeded","retryAfterMs":55}}""", "There are too many. Try again in 1 s.")]
     [InlineData("""{"code":8,"message":"There are too many.","data":{"reason":"limitExceeded"}}""", "There are too many.")]
     public async Task What_to_do_follows_from_the_data_of_the_error(string error, string sentence)
@@ -193,6 +201,34 @@ public sealed class OperatorCommandTests : IDisposable
         await using var records = new RecordsDaemon { Refusal = ("stores.list", error) };
         Run run = await Console.RunAsync(records.Daemon, "store", "list");
         Assert.Equal($"kmsctl: {sentence}\n", run.Errors);
+    }
+
+    /// <summary>Whom to ask follows from what was asked for: nobody's key has to do with the history of a store.</summary>
+    [Theory]
+    [InlineData("history mail", "history.list", "A manager of the key or of its store can give you a role on it: kmsctl grant add.")]
+    [InlineData("history --store acme", "history.list", "A manager of the store may; he or an operator can make you one: kmsctl member add.")]
+    [InlineData("usage", "usage.report", "A manager of the store may; he or an operator can make you one: kmsctl member add.")]
+    [InlineData("key show mail", "keys.get", "A manager of the key or of its store can give you a role on it: kmsctl grant add.")]
+    [InlineData("member remove acme uid:1", "members.remove", "")]
+    public async Task Whom_to_ask_for_a_right_follows_from_what_it_is_about(string line, string method, string advice)
+    {
+        await using var records = new RecordsDaemon
+        {
+            Refusal = (method, """{"code":2,"message":"This is the last manager: name another first, or ask an operator.","data":{"reason":"forbidden"} }"""),
+        };
+        Run run = await Console.RunAsync(records.Daemon, line.Split(' '));
+        Assert.Equal((12, $"kmsctl: This is the last manager: name another first, or ask an operator. {advice}".TrimEnd() + "\n"), (run.ExitCode, run.Errors));
+    }
+
+    [Theory]
+    [InlineData("encrypt mail --context")]
+    [InlineData("reencrypt mail --new-context")]
+    public async Task A_context_that_is_too_long_isnt_sent_to_the_encryption_of_files(string line)
+    {
+        await using var key = new ManagedKey();
+        Run run = await Console.RunAsync(key.Daemon, [.. line.Split(' '), new string('x', 1_025)]);
+        Assert.Equal((15, $"kmsctl: {line.Split(' ')[^1]} is longer than 1024 bytes; of something longer give a digest.\n"), (run.ExitCode, run.Errors));
+        Assert.NotEqual(15, (await Console.RunAsync(key.Daemon, Encoding.UTF8.GetBytes(ManagedKey.Seal(1, [1])), [.. line.Split(' '), new string('x', 1_024)])).ExitCode);
     }
 
     [Theory]

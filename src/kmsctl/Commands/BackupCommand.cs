@@ -8,8 +8,6 @@ namespace Kmsctl.Commands;
 /// <summary>Has the daemon copy its database. For operators.</summary>
 internal static class BackupCommand
 {
-    private const string IntegrityFailure = "integrityFailure"; // In system.status.
-
     public static Command Make()
     {
         var name = new Argument<string?>("NAME")
@@ -40,10 +38,10 @@ internal static class BackupCommand
 
                 // A backup that can't be put back looks as good as any other, and the clean-up removes those that can.
                 StatusResult status = await session.Client.GetStatusAsync(session.CancellationToken);
-                if (status.Database == IntegrityFailure)
+                if (status.Database == DatabaseState.IntegrityFailure)
                 {
                     throw new CommandException(
-                        ExitCode.Refused + (int)KmsErrorCode.IntegrityFailure,
+                        ExitCode.Integrity,
                         "The backup was made, but the daemon has found that the database was changed: 'kmsd restore' may refuse this backup."
                             + " Keep the older ones, and suspend whatever removes them; the daemon's journal says what was changed (journalctl -u kmsd).");
                 }

@@ -72,7 +72,7 @@ internal static class CommandTree
         {
             return ExitCode.Signalled + signal;
         }
-        catch (Exception exception) when (Failure.From(exception) is Failure failure)
+        catch (Exception exception) when (Failure.From(exception, AboutOf(parsed)) is Failure failure)
         {
             await Failure.WriteAsync(failure.Sentence);
             return failure.ExitCode;
@@ -96,6 +96,15 @@ internal static class CommandTree
     private static string Known(ParseResult parsed) => parsed.CommandResult is { Parent: not null, Command: { Action: null, Subcommands: [_, ..] words } }
         ? $", but {string.Join(", ", words.Select(word => word.Name))}"
         : string.Empty;
+
+    /// <summary>Whom to ask for a right follows from what the command is about. Members aren't: the daemon says all that there is to say.</summary>
+    private static About AboutOf(ParseResult parsed)
+    {
+        Command command = parsed.CommandResult.Command;
+        return command.Arguments.Any(argument => argument.Name == "KEY" && parsed.GetResult(argument) is { Tokens.Count: > 0 }) ? About.Key
+            : command.Options.Any(option => option.Name == "--store") ? About.Store
+            : About.Nothing;
+    }
 
     private static string Path(ParseResult parsed)
     {

@@ -56,6 +56,10 @@ internal static class DeletedCommands
 
                     return sheet;
                 });
+                if (result.Warnings is { Length: > 0 } warnings)
+                {
+                    throw new CommandException(ExitCode.Integrity, $"{string.Join(' ', warnings)} Tell the operator; 'kmsctl status' tells him what to do.");
+                }
             },
             store);
     }
@@ -64,17 +68,22 @@ internal static class DeletedCommands
         "history", "Show who did what with a deleted key, newest first. Each look is itself recorded.",
         async session =>
         {
+            string? operation = HistoryOptions.OperationOf(session);
+            string? principal = HistoryOptions.PrincipalOf(session);
             HistoryPages pages = new(async (limit, before) => (await session.Client.ReadDeletedKeyHistoryAsync(
                 new DeletedKeyHistoryRequest
                 {
                     Tag = session.Get(s_tag),
                     Limit = limit,
                     Before = before,
-                    Operation = session.Get(HistoryOptions.Operation),
-                    Principal = session.Get(HistoryOptions.Principal),
+                    Operation = operation,
+                    Principal = principal,
                 },
                 session.CancellationToken)).Entries);
-            HistoryCommands.Write(session, await pages.ReadNewestAsync(session.Get(HistoryOptions.Limit) ?? 100, session.Get(HistoryOptions.Before)));
+            List<HistoryEntryDescription> newest = await pages.ReadNewestAsync(
+                session.Get(HistoryOptions.Limit) ?? HistoryOptions.DefaultLimit, session.Get(HistoryOptions.Before));
+            HistoryCommands.Write(session, newest, isOfOneKey: true);
+            await HistoryOptions.TellWhatIsLeftAsync(session, newest);
         },
         s_tag, HistoryOptions.Limit, HistoryOptions.Before, HistoryOptions.Operation, HistoryOptions.Principal);
 
@@ -91,7 +100,7 @@ internal static class DeletedCommands
                 {
                     await Question.TellAsync(string.Create(
                         CultureInfo.InvariantCulture,
-                        $"Key '{key.Name}' of '{key.Store}', deleted on {Text.Of(key.DeletedAt)}, {key.UsageCount} uses; kept until {Text.Of(key.PurgeAt)}."));
+                        $"Key '{key.Name}' of '{key.Store}', deleted on {Text.Of(key.DeletedAt)}, {Text.Count(key.UsageCount, "use")}; kept until {Text.Of(key.PurgeAt)}."));
                 }
 
                 await Question.TellAsync("Purging erases its name, dates, counts, last grants and its part of the history. Backups may still hold them.");

@@ -10,8 +10,6 @@ namespace Kmsctl.Commands;
 /// <summary>Who did what: read, followed, verified, exported.</summary>
 internal static class HistoryCommands
 {
-    private const int DefaultLimit = 100;
-
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     private static readonly Argument<string?> s_key = new("KEY")
@@ -31,12 +29,7 @@ internal static class HistoryCommands
         Description = "Then keep looking every second, and print what comes; oldest first.",
     };
 
-    // Width on a terminal, where lines are printed one by one; what is longer takes its place.
-    private static readonly (string Name, int Width)[] s_columns =
-    [
-        ("sequence", 9), ("time", 20), ("operation", 20), ("outcome", 12), ("principal", 16), ("unit", 1), ("pid", 7), ("version", 3),
-        ("items", 3), ("key", 32), ("detail", 1),
-    ];
+    private static readonly string[] s_columns = ["sequence", "time", "operation", "outcome", "principal", "unit", "pid", "version", "items", "key", "detail"];
 
     public static Command Make()
     {
@@ -83,19 +76,26 @@ internal static class HistoryCommands
     }
 
     /// <summary>Writes entries as one answer.</summary>
-    public static void Write(Session session, IEnumerable<HistoryEntryDescription> entries)
+    /// <param name="session">The command.</param>
+    /// <param name="entries">The entries.</param>
+    /// <param name="isOfOneKey">All are of the key that was asked for.</param>
+    public static void Write(Session session, IEnumerable<HistoryEntryDescription> entries, bool isOfOneKey)
     {
         var result = new HistoryResult { Entries = [.. entries] };
-        session.Report.Write(result, ProtocolJsonContext.Default.HistoryResult, () =>
-        {
-            var sheet = new Sheet("History", [.. s_columns.Select(column => column.Name)]);
-            foreach (HistoryEntryDescription entry in result.Entries)
+        session.Report.Write(
+            result,
+            ProtocolJsonContext.Default.HistoryResult,
+            () =>
             {
-                sheet.Add(Cells(entry));
-            }
+                var sheet = new Sheet("History", s_columns);
+                foreach (HistoryEntryDescription entry in result.Entries)
+                {
+                    sheet.Add(Cells(entry));
+                }
 
-            return sheet;
-        });
+                return sheet;
+            },
+            () => HistoryTable.Make(result.Entries, isOfOneKey));
     }
 
     private static async Task ShowAsync(Session session, ListHistoryRequest subject)
@@ -118,6 +118,8 @@ internal static class HistoryCommands
             subject = new ListHistoryRequest { Key = key.Tag };
         }
 
+        string? operation = HistoryOptions.OperationOf(session);
+        string? principal = HistoryOptions.PrincipalOf(session);
         HistoryPages pages = new(async (limit, before) => (await session.Client.ListHistoryAsync(
             new ListHistoryRequest
             {
@@ -126,24 +128,25 @@ internal static class HistoryCommands
                 Scope = subject.Scope,
                 Limit = limit,
                 Before = before,
-                Operation = session.Get(HistoryOptions.Operation),
-                Principal = session.Get(HistoryOptions.Principal),
+                Operation = operation,
+                Principal = principal,
             },
             session.CancellationToken)).Entries);
         List<HistoryEntryDescription> newest = await pages.ReadNewestAsync(
-            session.Get(HistoryOptions.Limit) ?? DefaultLimit, session.Get(HistoryOptions.Before));
+            session.Get(HistoryOptions.Limit) ?? HistoryOptions.DefaultLimit, session.Get(HistoryOptions.Before));
         if (follows)
         {
-            await FollowAsync(session, pages, newest);
+            await FollowAsync(session, pages, newest, isOfOneKey: subject.Key is not null);
         }
         else
         {
-            Write(session, newest);
+            Write(session, newest, isOfOneKey: subject.Key is not null);
+            await HistoryOptions.TellWhatIsLeftAsync(session, newest);
         }
     }
 
     /// <summary>Until a signal ends it. A daemon that is away is waited for.</summary>
-    private static async Task FollowAsync(Session session, HistoryPages pages, List<HistoryEntryDescription> newest)
+    private static async Task FollowAsync(Session session, HistoryPages pages, List<HistoryEntryDescription> newest, bool isOfOneKey)
     {
         long last = 0;
         foreach (HistoryEntryDescription entry in Enumerable.Reverse(newest))
@@ -177,7 +180,8 @@ internal static class HistoryCommands
 
         void WriteLine(HistoryEntryDescription entry)
         {
-            session.Report.WriteRow(entry, ProtocolJsonContext.Default.HistoryEntryDescription, Cells(entry), [.. s_columns.Select(column => column.Width)]);
+            session.Report.WriteRow(
+                entry, ProtocolJsonContext.Default.HistoryEntryDescription, Cells(entry), HistoryTable.Line(entry, isOfOneKey));
             last = entry.Sequence;
         }
     }
@@ -199,7 +203,7 @@ internal static class HistoryCommands
             {
                 throw new CommandException(ExitCode.No, string.Create(
                     CultureInfo.InvariantCulture,
-                    $"The history is not as it was written: entry {result.FirstBad} was changed, is missing, or was erased without a purge. Keep a copy of the database and find out who can write to it."));
+                    $"The history is not as it was written: entry {result.FirstBad} was changed, is missing, or was erased without a purge. Keep a copy of the database as it is, find out who can write to it, and look at what was recorded: docs/operations.md, \"A history that isn't as it was written\", says how, and what to do then."));
             }
         });
 
@@ -219,13 +223,23 @@ internal static class HistoryCommands
                 {
                     await using Stream standardOutput = Console.OpenStandardOutput();
                     await HistoryPages.ExportAsync(session.Client, standardOutput, session.CancellationToken);
-                    return;
+                }
+                else
+                {
+                    using var file = NewFile.Create(path, session.Get(CommonOptions.Force));
+                    await HistoryPages.ExportAsync(session.Client, file.Stream, session.CancellationToken);
+                    session.CancellationToken.ThrowIfCancellationRequested();
+                    file.Commit();
                 }
 
-                using var file = NewFile.Create(path, session.Get(CommonOptions.Force));
-                await HistoryPages.ExportAsync(session.Client, file.Stream, session.CancellationToken);
-                session.CancellationToken.ThrowIfCancellationRequested();
-                file.Commit();
+                // An export of what was changed looks as good as any other.
+                StatusResult status = await session.Client.GetStatusAsync(session.CancellationToken);
+                if (status.Database == DatabaseState.IntegrityFailure)
+                {
+                    throw new CommandException(
+                        ExitCode.Integrity,
+                        "The export was written, but the daemon has found that the database was changed: entries may not be as they were written. 'kmsctl history verify' tells which is the first, 'kmsctl status' what else.");
+                }
             },
             output, CommonOptions.Force);
     }
@@ -236,30 +250,4 @@ internal static class HistoryCommands
         entry.Pid is long pid ? Text.Of(pid) : Text.None, entry.KeyVersion is long version ? Text.Of(version) : Text.None, Text.Of(entry.Count),
         entry.Key ?? Text.None, entry.Detail ?? Text.None,
     ];
-}
-
-/// <summary>How entries are picked; for keys that are there and for deleted ones.</summary>
-internal static class HistoryOptions
-{
-    public static Option<int?> Limit { get; } = new("--limit")
-    {
-        Description = "How many at most; default 100.",
-        HelpName = "N",
-        Validators =
-        {
-            result =>
-            {
-                if (result.Tokens is [{ Value: var text }] && (!int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out int limit) || limit < 1))
-                {
-                    result.AddError("--limit is a whole number from 1 on");
-                }
-            },
-        },
-    };
-
-    public static Option<long?> Before { get; } = new("--before") { Description = "Only entries with a smaller sequence number: the last one of the page before.", HelpName = "SEQUENCE" };
-
-    public static Option<string?> Operation { get; } = new("--operation") { Description = "Only this operation, such as crypto.decrypt or rotation.automatic.", HelpName = "OPERATION" };
-
-    public static Option<string?> Principal { get; } = new("--principal") { Description = "Only of this principal.", HelpName = "PRINCIPAL" };
 }

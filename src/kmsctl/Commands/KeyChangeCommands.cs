@@ -81,7 +81,7 @@ internal static class KeyChangeCommands
 
     private static Option<string?> ConfirmName() => new("--confirm-name")
     {
-        Description = "The key's name, for programs: where somebody has a grant on the key, it is asked for.",
+        Description = "The key's name, with its store or without, for programs: where somebody has a grant on the key, it is asked for.",
         HelpName = "NAME",
     };
 
@@ -92,14 +92,16 @@ internal static class KeyChangeCommands
         string? name = session.Get(nameOption);
         if (hasGrants)
         {
-            name ??= await Question.AskAsync($"{question} Type the key's name: ", session.CancellationToken);
+            // With --yes nobody sits there, unless at a terminal: the name may come in a pipe, but isn't asked for.
+            bool isAsked = !session.Get(CommonOptions.Yes) || !Console.IsInputRedirected;
+            name ??= await Question.AskAsync(isAsked ? $"{question} Type the key's name: " : string.Empty, session.CancellationToken);
         }
         else if (name is null && !session.Get(CommonOptions.Yes))
         {
             await Question.ConfirmAsync($"{question} ('{key.Name}')", session.CancellationToken);
         }
 
-        return new DeleteKeyRequest { Key = key.Tag, ConfirmName = name };
+        return new DeleteKeyRequest { Key = key.Tag, ConfirmName = name == $"{key.Store}/{key.Name}" ? key.Name : name };
     }
 
     /// <summary>Who may use the key, and when it was used last.</summary>
@@ -109,7 +111,7 @@ internal static class KeyChangeCommands
         GrantsResult grants = await session.Client.ListGrantsAsync(new KeyRequest { Key = key.Tag }, session.CancellationToken);
         await Question.TellAsync(string.Create(
             CultureInfo.InvariantCulture,
-            $"Key '{key.Name}' in '{key.Store}' ({Wire.KeyStates[key.State]}): last used {Text.Of(key.LastUsedAt)}, {key.UsageCount} uses."));
+            $"Key '{key.Name}' in '{key.Store}' ({Wire.KeyStates[key.State]}): last used {Text.Of(key.LastUsedAt)}, {Text.Count(key.UsageCount, "use")}."));
         await Question.TellAsync(grants.Grants.Length == 0 ? "Nobody has a grant on it." : "Grants on it:");
         foreach (GrantDescription grant in grants.Grants)
         {

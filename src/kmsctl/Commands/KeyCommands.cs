@@ -21,7 +21,7 @@ internal static class KeyCommands
 
     private static Command Create()
     {
-        var name = new Argument<string>("NAME") { Description = "3 to 64 letters, digits, '-' and '_'; starts with a letter." };
+        var name = new Argument<string>("NAME") { Description = "3 to 64 letters, digits, '-' and '_'; starts with a letter. Or STORE/NAME." };
         Option<KeyType?> type = CommonOptions.WireOption("--type", "What it can do; default AES256-GCM96.", Wire.KeyTypes);
         var store = new Option<string?>("--store") { Description = "Its store; default 'default'.", HelpName = "STORE" };
         Option<KeyProtection?> protection = CommonOptions.WireOption(
@@ -39,12 +39,13 @@ internal static class KeyCommands
             "create", "Make a key. Nobody may use it without a grant, its maker and the store's managers included.",
             async session =>
             {
+                (string? inStore, string bareName) = Split(session.Get(name), session.Get(store));
                 KeyDescription key = await session.Client.CreateKeyAsync(
                     new CreateKeyRequest
                     {
-                        Name = session.Get(name),
+                        Name = bareName,
                         Type = session.Get(type) ?? KeyType.Aes256Gcm96,
-                        Store = session.Get(store),
+                        Store = inStore,
                         Protection = session.Get(protection),
                         RotationPeriodDays = session.Get(period),
                         Memo = session.Get(memo),
@@ -56,6 +57,18 @@ internal static class KeyCommands
             name, type, store, protection, period, memo, grants);
     }
 
+    /// <summary>A name as other commands take it says the store, too.</summary>
+    private static (string? Store, string Name) Split(string name, string? store)
+    {
+        if (name.Split('/') is not [string before, string after])
+        {
+            return (store, name);
+        }
+
+        return store is null || store == before ? (before, after) : throw new CommandException(
+            ExitCode.Usage, $"'{name}' is in '{before}', but --store says '{store}'; leave one of them out.");
+    }
+
     private static Command List()
     {
         var store = new Option<string?>("--store") { Description = "Only keys of this store.", HelpName = "STORE" };
@@ -65,22 +78,37 @@ internal static class KeyCommands
             async session =>
             {
                 ListKeysResult keys = await ReadAllAsync(session, session.Get(store), session.Get(state));
-                session.Report.Write(keys, ProtocolJsonContext.Default.ListKeysResult, () =>
-                {
-                    var sheet = new Sheet(
-                        keys.Total == 1 ? "1 key" : string.Create(CultureInfo.InvariantCulture, $"{keys.Total} keys"),
-                        "name", "tag", "state", "last use", "type", "version", "period", "uses");
-                    foreach (KeyDescription key in keys.Keys)
-                    {
-                        sheet.Add(
-                            Name(key), key.Tag, Wire.KeyStates[key.State], Text.Of(key.LastUsedAt), Wire.KeyTypes[key.Type],
-                            Text.Of(key.CurrentVersion), Period(key), Text.Of(key.UsageCount));
-                    }
-
-                    return sheet;
-                });
+                session.Report.Write(keys, ProtocolJsonContext.Default.ListKeysResult, () => Lines(keys), () => Table(keys));
+                await KeyWarnings.TellAsync(session, keys.Keys, session.Get(store));
             },
             store, state);
+    }
+
+    private static Sheet Lines(ListKeysResult keys)
+    {
+        var sheet = new Sheet("Keys", "name", "tag", "state", "last use", "type", "version", "period", "uses");
+        foreach (KeyDescription key in keys.Keys)
+        {
+            sheet.Add(
+                Name(key), key.Tag, Wire.KeyStates[key.State], Text.Of(key.LastUsedAt), Wire.KeyTypes[key.Type],
+                Text.Of(key.CurrentVersion), Period(key), Text.Of(key.UsageCount));
+        }
+
+        return sheet;
+    }
+
+    /// <summary>Tags are in <c>key show</c>: people use names.</summary>
+    private static Sheet Table(ListKeysResult keys)
+    {
+        var sheet = new Sheet(Text.Count(keys.Total, "key"), "name", "state", "last use", "type", "version", "uses", "period") { IsWide = true };
+        foreach (KeyDescription key in keys.Keys)
+        {
+            sheet.Add(
+                Name(key), Wire.KeyStates[key.State], Text.Brief(key.LastUsedAt), Wire.KeyTypes[key.Type],
+                Text.Of(key.CurrentVersion), Text.Of(key.UsageCount), Period(key));
+        }
+
+        return sheet;
     }
 
     private static Command Show() => Session.Command(
@@ -124,7 +152,7 @@ internal static class KeyCommands
             sheet.Add("created", Text.Of(key.CreatedAt));
             sheet.Add("period", Period(key));
             sheet.Add("next rotation", Text.Of(key.NextRotationAt));
-            sheet.AddIfKnown("deleted at", key.DeleteAt is { } at ? Text.Of(at) : null);
+            sheet.AddIfKnown("to be destroyed at", key.DeleteAt is { } at ? Text.Of(at) : null);
             sheet.Add("uses", Text.Of(key.UsageCount));
             sheet.Add("last use", Text.Of(key.LastUsedAt));
             sheet.Add("your roles", string.Join(' ', key.MyRoles));
@@ -134,12 +162,13 @@ internal static class KeyCommands
                 sheet.Add("warning", warning);
             }
 
-            sheet.AddIfKnown("advice", key.Advice);
+            sheet.AddIfKnown("advice", key.Advice is { } advice ? CommandWords.Translate(advice) : null);
 
             return sheet;
         });
 
-    private static string Name(KeyDescription key) => key.Store == "default" ? key.Name : $"{key.Store}/{key.Name}";
+    /// <summary>As it may be given again: without the store where that is <c>default</c>.</summary>
+    public static string Name(KeyDescription key) => key.Store == "default" ? key.Name : $"{key.Store}/{key.Name}";
 
     private static string Period(KeyDescription key) => string.Create(
         CultureInfo.InvariantCulture,

@@ -10,11 +10,7 @@ internal static class NotificationCommands
 {
     private static readonly TimeSpan s_pause = TimeSpan.FromSeconds(1);
 
-    // Width on a terminal, where lines are printed one by one; what is longer takes its place.
-    private static readonly (string Name, int Width)[] s_columns =
-    [
-        ("sequence", 9), ("time", 20), ("kind", 18), ("store", 12), ("key", 20), ("tag", 32), ("by", 12), ("detail", 1),
-    ];
+    private static readonly string[] s_columns = ["sequence", "time", "kind", "store", "key", "tag", "by", "detail"];
 
     public static Command Make()
     {
@@ -60,10 +56,20 @@ internal static class NotificationCommands
         var result = new ListNotificationsResult { Notifications = [.. notices] };
         session.Report.Write(result, ProtocolJsonContext.Default.ListNotificationsResult, () =>
         {
-            var sheet = new Sheet("Notifications", [.. s_columns.Select(column => column.Name)]);
+            var sheet = new Sheet("Notifications", s_columns);
             foreach (NotificationDescription notice in notices)
             {
                 sheet.Add(Cells(notice));
+            }
+
+            return sheet;
+        },
+        () =>
+        {
+            var sheet = new Sheet("Notifications", "no", "time (UTC)", "kind", "key or store", "by", "detail") { IsWide = true };
+            foreach (NotificationDescription notice in notices)
+            {
+                sheet.Add([.. CellsOnTerminal(notice).Select(column => column.Cell)]);
             }
 
             return sheet;
@@ -134,13 +140,27 @@ internal static class NotificationCommands
 
     private static Task WriteLineAsync(Session session, NotificationDescription notice)
     {
-        session.Report.WriteRow(notice, ProtocolJsonContext.Default.NotificationDescription, Cells(notice), [.. s_columns.Select(column => column.Width)]);
+        session.Report.WriteRow(notice, ProtocolJsonContext.Default.NotificationDescription, Cells(notice), CellsOnTerminal(notice));
         return Task.CompletedTask;
     }
 
     private static string[] Cells(NotificationDescription notice) =>
     [
         Text.Of(notice.Sequence), Text.Of(notice.At), notice.Kind, notice.Store ?? Text.None, notice.KeyName ?? Text.None, notice.Key ?? Text.None,
-        notice.By ?? "kmsd", notice.Detail ?? Text.None,
+        notice.By ?? "kmsd", notice.Detail is { } detail ? CommandWords.Translate(detail) : Text.None,
     ];
+
+    /// <summary>With the widths they have at least, where lines are printed one by one; what is longer takes its place. Tags are for programs.</summary>
+    private static (string Cell, int Width)[] CellsOnTerminal(NotificationDescription notice) =>
+    [
+        (Text.Of(notice.Sequence), 4), (Text.Brief(notice.At), 16), (notice.Kind, 18), (About(notice), 12), (notice.By ?? "kmsd", 8),
+        (notice.Detail is { } detail ? CommandWords.Translate(detail) : Text.None, 1),
+    ];
+
+    private static string About(NotificationDescription notice) => (notice.Store, notice.KeyName) switch
+    {
+        (null or "default", string key) => key,
+        (string store, string key) => $"{store}/{key}",
+        _ => notice.Store ?? Text.None,
+    };
 }

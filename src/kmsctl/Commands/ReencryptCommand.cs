@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text;
 using Kms.Client.Protocol;
 using Kmsctl.Files;
 using Kmsctl.Output;
@@ -27,7 +26,7 @@ internal static class ReencryptCommand
             "reencrypt", "Seal what 'encrypt' printed again under the newest version; the plaintext never leaves the daemon.",
             async session =>
             {
-                byte[]? context = session.Get(newContext) is { } text ? Encoding.UTF8.GetBytes(text) : null;
+                byte[]? context = session.ContextOf(newContext);
                 string? path = session.Find(output);
                 if (session.Get(lines) != path is not null)
                 {

@@ -157,7 +157,8 @@ internal sealed class ReencryptLines(KmsClient client, KeyDescription key, byte[
     private static CommandException Refused(long line, ItemError? error)
     {
         var failure = Failure.From(
-            error?.ToException() ?? new KmsException(KmsErrorCode.Internal, "The daemon answered neither a result nor an error."));
+            error?.ToException() ?? new KmsException(KmsErrorCode.Internal, "The daemon answered neither a result nor an error."),
+            About.Key);
         return new CommandException(failure.ExitCode, string.Create(
             CultureInfo.InvariantCulture, $"Line {line}: {failure.Sentence} Nothing was written."));
     }

@@ -40,7 +40,7 @@ internal static class RootCommands
                 {
                     await Question.TellAsync(string.Create(
                         CultureInfo.InvariantCulture,
-                        $"Generation {root.Generation} is in use. {root.Rewrap.Total - root.Rewrap.Done} versions are being carried over; requests go on meanwhile, and so does this without kmsctl."));
+                        $"Generation {root.Generation} is in use. {Text.Count(root.Rewrap.Total - root.Rewrap.Done, "version")} {(root.Rewrap.Total - root.Rewrap.Done == 1 ? "is" : "are")} being carried over; requests go on meanwhile, and so does this without kmsctl."));
                     root = await ProgressBar.RunAsync("carried over", root.Rewrap.Total, progress => WaitAsync(session, progress), shortest: 1000);
                 }
 
@@ -126,7 +126,7 @@ internal static class RootCommands
                     ExitCode.Refused + (int)KmsErrorCode.InvalidState,
                     string.Create(
                         CultureInfo.InvariantCulture,
-                        $"Generation {root.Generation} is in use, but {root.Rewrap.Total - root.Rewrap.Done} versions stay with an older one. The daemon's journal says why (5201, 5202)."));
+                        $"Generation {root.Generation} is in use, but {Text.Count(root.Rewrap.Total - root.Rewrap.Done, "version")} {(root.Rewrap.Total - root.Rewrap.Done == 1 ? "stays" : "stay")} with an older one. The daemon's journal says why (5201, 5202)."));
             }
 
             await Task.Delay(s_interval, session.CancellationToken);
@@ -149,7 +149,7 @@ internal static class RootCommands
                 name,
                 string.Create(
                     CultureInfo.InvariantCulture,
-                    $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {generation.Versions} versions"));
+                    $"{generation.State}, from the {generation.Origin}, made {Text.Of(generation.CreatedAt)}, carries {Text.Count(generation.Versions, "version")}"));
 
             // The current one's stands above.
             if (generation.Custody is { } custody && generation.Generation != root.Generation)

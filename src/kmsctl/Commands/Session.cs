@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Kms.Client;
+using Kms.Client.Protocol;
 using Kmsctl.Output;
 
 namespace Kmsctl.Commands;
@@ -33,7 +34,16 @@ internal sealed class Session : IAsyncDisposable
     /// <summary>The value of an option that is always there.</summary>
     public T GetRequired<T>(Option<T> option) => _parsed.GetRequiredValue(option);
 
-    public byte[]? Context => Get(CommonOptions.Context) is { Length: > 0 } text ? System.Text.Encoding.UTF8.GetBytes(text) : null;
+    public byte[]? Context => ContextOf(CommonOptions.Context) is { Length: > 0 } context ? context : null;
+
+    /// <exception cref="CommandException">It is too long. The daemon's advice for what is too long is for data.</exception>
+    public byte[]? ContextOf(Option<string?> option)
+    {
+        byte[]? context = Get(option) is { } text ? System.Text.Encoding.UTF8.GetBytes(text) : null;
+        return context is not { Length: > Limits.ContextBytes } ? context : throw new CommandException(
+            ExitCode.Refused + (int)KmsErrorCode.TooLarge,
+            $"{option.Name} is longer than {Text.Of((long)Limits.ContextBytes)} bytes; of something longer give a digest.");
+    }
 
     public ValueTask DisposeAsync() => Client.DisposeAsync();
 

@@ -85,7 +85,7 @@ internal static class VersionCommands
         {
             await Question.TellAsync(string.Create(
                 CultureInfo.InvariantCulture,
-                $"Version {found.Version} of '{request.Key}': last used {Text.Of(found.LastUsedAt)}, {found.UsageCount} uses."));
+                $"Version {found.Version} of '{request.Key}': last used {Text.Of(found.LastUsedAt)}, {Text.Count(found.UsageCount, "use")}."));
         }
     }
 

@@ -7,6 +7,7 @@ internal static class ExitCode
     public const int No = 1; // verify: the signature isn't the key's, the history not as it was written; doctor: something was found
     public const int NotConfirmed = 2; // a question was answered with no
     public const int Refused = 10; // + the number of the daemon's error, 1 to 12
+    public const int Integrity = Refused + (int)Kms.Client.Protocol.KmsErrorCode.IntegrityFailure;
     public const int Usage = 64;
     public const int BadData = 65;
     public const int NoInput = 66;

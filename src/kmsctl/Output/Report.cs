@@ -12,11 +12,23 @@ internal sealed class Report(bool json, bool terminal)
 {
     public bool IsJson => json;
 
-    public void Write<T>(T value, JsonTypeInfo<T> type, Func<Sheet> sheet)
+    /// <param name="value">The whole answer, for <c>--json</c>.</param>
+    /// <param name="type">How that is written.</param>
+    /// <param name="sheet">The rows.</param>
+    /// <param name="onTerminal">What a terminal has room for of them, if not for all.</param>
+    public void Write<T>(T value, JsonTypeInfo<T> type, Func<Sheet> sheet, Func<Sheet>? onTerminal = null)
     {
         if (json)
         {
             WriteJson(value, type);
+        }
+        else if (terminal && onTerminal?.Invoke() is { IsWide: true } wide)
+        {
+            using Stream output = Console.OpenStandardOutput();
+            foreach (string line in WideTable.Lines(wide, AnsiConsole.Profile.Width))
+            {
+                output.Write(Encoding.UTF8.GetBytes(line + "\n"));
+            }
         }
         else if (terminal)
         {
@@ -45,8 +57,8 @@ internal sealed class Report(bool json, bool terminal)
         }
     }
 
-    /// <summary>One row of many that come one after the other: JSON in a line of its own, or cells, on a terminal padded to widths.</summary>
-    public void WriteRow<T>(T value, JsonTypeInfo<T> type, string[] cells, int[] widths)
+    /// <summary>One row of many that come one after the other: JSON in a line of its own, or cells; on a terminal those there is room for, padded to widths.</summary>
+    public void WriteRow<T>(T value, JsonTypeInfo<T> type, string[] cells, (string Cell, int Width)[] onTerminal)
     {
         if (json)
         {
@@ -54,8 +66,9 @@ internal sealed class Report(bool json, bool terminal)
             return;
         }
 
-        IEnumerable<string> clean = cells.Select(Text.Clean);
-        string line = terminal ? string.Join(' ', clean.Select((cell, i) => cell.PadRight(widths[i]))).TrimEnd() : string.Join('\t', clean);
+        string line = terminal
+            ? string.Join(' ', onTerminal.Select(column => Text.Clean(column.Cell).PadRight(column.Width))).TrimEnd()
+            : string.Join('\t', cells.Select(Text.Clean));
         using Stream output = Console.OpenStandardOutput();
         output.Write(Encoding.UTF8.GetBytes(line + "\n"));
     }

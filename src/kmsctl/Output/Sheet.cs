@@ -7,6 +7,9 @@ internal sealed class Sheet(string? title, params string[] columns)
 
     public string? Title => title;
 
+    /// <summary>Many columns, which a <see cref="WideTable"/> shows.</summary>
+    public bool IsWide { get; init; }
+
     public IReadOnlyList<string> Columns => columns;
 
     public IReadOnlyList<string[]> Rows => _rows;

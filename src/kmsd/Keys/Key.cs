@@ -54,14 +54,16 @@ internal sealed record Key
     {
         if (State != KeyState.Enabled)
         {
-            throw Refusals.OfKey(KmsErrorCode.InvalidState, $"The key '{Name}' is {Wire.KeyStates[State]}; enable it to use it.");
+            throw Refusals.OfKey(KmsErrorCode.InvalidState, State == KeyState.PendingDeletion
+                ? $"The key '{Name}' is {Wire.KeyStates[State]}; to use it, call its deletion off (keys.cancelDeletion) and enable it (keys.enable)."
+                : $"The key '{Name}' is {Wire.KeyStates[State]}; enable it to use it (keys.enable).");
         }
 
         KeyVersion version = FindVersion(number) ?? throw Refusals.DoesNotAuthenticate();
         return version.State == KeyState.Enabled
             ? version
             : throw Refusals.OfKey(
-                KmsErrorCode.InvalidState, $"Version {number} of '{Name}' is {Wire.KeyStates[version.State]}; enable it to use it.");
+                KmsErrorCode.InvalidState, $"Version {number} of '{Name}' is {Wire.KeyStates[version.State]}; enable it to use it (versions.list, versions.enable).");
     }
 
     /// <summary>With one version changed.</summary>

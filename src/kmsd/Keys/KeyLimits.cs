@@ -23,17 +23,17 @@ internal sealed partial record KeyLimits(int KeysPerStore, int GrantsPerKey, int
     }
 
     /// <exception cref="KmsException"><c>tooLarge</c></exception>
-    public static void CheckContext(byte[]? context) => Check(context?.Length ?? 0, Limits.ContextBytes, "context");
+    public static void CheckContext(byte[]? context) => Check(context?.Length ?? 0, Limits.ContextBytes, "context", "");
 
     /// <exception cref="KmsException"><c>tooLarge</c></exception>
-    public static void CheckPlaintext(int length) => Check(length, Limits.PlaintextBytes, "plaintext");
+    public static void CheckPlaintext(int length) => Check(length, Limits.PlaintextBytes, "plaintext", " Encrypt long data with a data key (crypto.createDataKey).");
 
-    private static void Check(int length, int most, string what)
+    private static void Check(int length, int most, string what, string advice)
     {
         if (length > most)
         {
             throw new KmsException(
-                KmsErrorCode.TooLarge, $"The {what} is longer than {most} bytes. Encrypt long data with a data key (crypto.createDataKey).");
+                KmsErrorCode.TooLarge, $"The {what} is longer than {most} bytes.{advice}");
         }
     }
 
