@@ -95,7 +95,7 @@ public sealed class HistoryUnderLoadTests
         using Sqlite database = new(host.Database);
         foreach (string[] row in database.Rows($"""
             SELECT sequence, operation, outcome, ifnull(uid, '') FROM history
-            WHERE tag = x'{tag}' OR operation = 'members.remove' ORDER BY sequence
+            WHERE tag = x'{tag}' AND ifnull(detail, '') NOT LIKE '%ended with the membership' OR operation = 'members.remove' ORDER BY sequence
             """).Select(row => row.Split('|')))
         {
             (isHolder, removed) = row[1] switch
