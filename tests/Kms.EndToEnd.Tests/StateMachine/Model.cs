@@ -216,8 +216,10 @@ internal sealed record Model(ModelLimits Limits, ImmutableArray<string> Caller, 
         return isMember ? granted : granted.WithMember(principal, "user");
     }
 
+    /// <summary>Each grant that ends with the membership has an entry of its own.</summary>
     public Model WithoutMember(ModelMember member) => this with
     {
+        Entries = Entries + Keys.Sum(key => key.Grants.Count(grant => grant.Principal == member.Principal)),
         Members = Members.Remove(member),
         Keys = [.. Keys.Select(key => key with { Grants = key.Grants.RemoveAll(grant => grant.Principal == member.Principal) })],
     };
