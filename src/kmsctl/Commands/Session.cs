@@ -36,7 +36,7 @@ internal sealed class Session : IAsyncDisposable
 
     public byte[]? Context => ContextOf(CommonOptions.Context) is { Length: > 0 } context ? context : null;
 
-    /// <exception cref="CommandException">It is too long. The daemon's advice for what is too long is for data.</exception>
+    /// <exception cref="CommandException">It is too long: told before anything is read or sent, and with what may take its place.</exception>
     public byte[]? ContextOf(Option<string?> option)
     {
         byte[]? context = Get(option) is { } text ? System.Text.Encoding.UTF8.GetBytes(text) : null;
